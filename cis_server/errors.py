@@ -1,14 +1,14 @@
 """The exception tree. Knows no gRPC, SQL or HTTP; `rpc/status.py` maps it to status codes.
 
 CisError
-├── InvalidInput            a value the caller sent is wrong; names the field path
-├── NotFound                an unknown client, lead, run or pattern
-├── PreconditionFailed      the request is sound but the state does not allow it (with a reason and figures)
-├── AlreadyRunning          the same work is under way; carries its run id
-├── Overloaded              more work than is taken on; try again after `retry_after_seconds`
-├── StoreUnavailable        the database is needed and away; try again after `retry_after_seconds`
-├── DataError               stored data cannot be used (a snapshot that cannot be built, a broken file)
-└── ConfigurationError      a setting is missing or wrong
+├── InvalidInput         a value the caller sent is wrong; names the field path
+├── NotFound             an unknown client, lead, run or pattern
+├── PreconditionFailed   the request is sound but the state does not allow it
+├── AlreadyRunning       the same work is under way; carries its run id
+├── Overloaded           more work than is taken on
+├── StoreUnavailable     the database is needed and away
+├── DataError            stored data or a file cannot be used
+└── ConfigurationError   a setting is missing or wrong
 """
 
 from __future__ import annotations

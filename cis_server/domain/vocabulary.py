@@ -59,6 +59,9 @@ LEGACY_ACTIONS: Final[dict[str, tuple[Action, str | None]]] = {
 }
 
 
+_ACTION_NAMES = frozenset(action.value for action in Action)
+
+
 def mapped_action(text: str) -> tuple[Action, str | None] | None:
     """The action a current or legacy name stands for, and the channel the name implies, if any.
 
@@ -69,7 +72,7 @@ def mapped_action(text: str) -> tuple[Action, str | None] | None:
         ``(action, channel or None)``, or None when the name is unknown.
     """
     name = text.strip().lower()
-    if name in Action:
+    if name in _ACTION_NAMES:
         return Action(name), None
     return LEGACY_ACTIONS.get(name)
 
