@@ -1,0 +1,535 @@
+"""What the detectors find, typed; converts to and from the stored JSON.
+
+JSON keys are the field names here, which are also the field names of the proto messages: one
+contract for producer, store and every reader (a test compares the three). Tuples become lists,
+instants ISO text, enumerations their value. Rates are fractions 0..1.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import types
+import typing
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import Enum
+from functools import cache
+from typing import Any, ClassVar, Self
+
+from cis_server.domain.rates import RateEstimate, SegmentRate
+from cis_server.domain.vocabulary import PatternStatus, PatternType
+
+VERSION = "3.0"
+"""Schema version of the content; readers accept older ones."""
+
+
+class Stored:
+    """A dataclass that converts to the stored JSON and back."""
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values, keys in field order."""
+        return typing.cast(dict[str, Any], _plain(self))
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> Self:
+        """Rebuild from stored JSON; keys that are unknown are ignored, missing ones default."""
+        return typing.cast(Self, _built(cls, data))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BlockStatus(Stored):
+    """How one block of a pattern came out."""
+
+    block: str
+    status: PatternStatus
+    reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Envelope(Stored):
+    """What every pattern says about itself."""
+
+    type: PatternType
+    version: str = VERSION
+    as_of: dt.datetime
+    window_start: dt.datetime
+    window_end: dt.datetime
+    method: str
+    """Name of the estimators used, in words."""
+    sample_size: int
+    """Units of analysis (leads or touches, as `unit` says)."""
+    n_converted: int
+    unit: str
+    baseline_conversion_rate: float
+    confidence: float
+    """Anchors of the sample size on min(n, 10 converted, 10 not converted)."""
+    blocks: tuple[BlockStatus, ...] = ()
+    note: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AttributeRanking(Stored):
+    """Values of one dimension, best evidence first (ranked by `low`, sample, value)."""
+
+    attribute: str
+    segments: tuple[SegmentRate, ...]
+    coverage: float
+    """Share of units for which the value is known; missing ones are left out."""
+    segments_tested: int
+    """Values that reached the minimum sample and took part in the multiplicity control."""
+
+
+# WHO
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeRange(Stored):
+    """One head-count range; `range_max` is None for the open top one."""
+
+    range: str
+    range_min: int
+    range_max: int | None
+    estimate: RateEstimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SizeAnalysis(Stored):
+    """Head count: ranges in natural order and the winner, if there is one."""
+
+    sweet_spot: str | None
+    sweet_spot_min: int | None
+    sweet_spot_max: int | None
+    sweet_spot_rate: float
+    distribution: tuple[SizeRange, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SignalLift(Stored):
+    """A yes/no signal known at first contact: leads with it against leads without it."""
+
+    signal: str
+    with_signal: RateEstimate
+    without_signal: RateEstimate
+    unknown: int
+    """Leads for which the signal is not known; in neither group."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimingSignals(Stored):
+    """Lift of adjusted rates, with / without; 1.0 when either side is under the minimum."""
+
+    new_role_lift: float
+    hiring_lift: float
+    funded_lift: float
+    signals: tuple[SignalLift, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectionCount(Stored):
+    """One objection within one segment; rate = leads that raised it / contacted leads."""
+
+    objection: str
+    count: int
+    unique_leads: int
+    estimate: RateEstimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ObjectionPatterns(Stored):
+    """Objections per segment, as rates per contacted lead."""
+
+    by_industry: dict[str, tuple[ObjectionCount, ...]]
+    by_company_size: dict[str, tuple[ObjectionCount, ...]]
+    overall_distribution: tuple[ObjectionCount, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhoPattern(Stored):
+    """Which leads convert."""
+
+    TYPE: ClassVar[PatternType] = PatternType.WHO
+
+    envelope: Envelope
+    title_rankings: tuple[SegmentRate, ...]
+    industry_rankings: tuple[SegmentRate, ...]
+    size_analysis: SizeAnalysis | None
+    timing_signals: TimingSignals | None
+    objection_patterns: ObjectionPatterns | None
+    attribute_rankings: tuple[AttributeRanking, ...]
+    """Every further dimension: title_level, title_function, seniority, revenue_band, funding_band,
+    technology, city, region, country, person_*, timezone, email_status, employment_*, and each
+    lead attribute as ``attributes.<name>``."""
+
+
+# WHEN
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DayRate(Stored):
+    """One local weekday."""
+
+    day: str
+    day_of_week: int
+    """ISO, Monday = 1."""
+    segment: SegmentRate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HourRate(Stored):
+    """One local hour, 0..23."""
+
+    hour: int
+    segment: SegmentRate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeekSurface(Stored):
+    """Smoothed rate per local weekday x hour: cell (day - 1) * 24 + hour, 168 cells."""
+
+    bandwidth_hours: float
+    rate: tuple[float, ...]
+    low: tuple[float, ...]
+    high: tuple[float, ...]
+    effective_sample: tuple[float, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelTiming(Stored):
+    """Days, hours and surface of one channel, shrunk to all channels."""
+
+    channel: str
+    sample: int
+    best_days: tuple[DayRate, ...]
+    best_hours: tuple[HourRate, ...]
+    surface: WeekSurface | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TouchHazard(Stored):
+    """Conversions attributed to touch t / leads that received touch t."""
+
+    touch_number: int
+    at_risk: int
+    converted: int
+    hazard: RateEstimate
+    marginal_value: float
+    """Expected further conversions per lead when this touch is sent, with its interval."""
+    marginal_low: float
+    marginal_high: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapRate(Stored):
+    """Conversion hazard of the later touch by days waited before it."""
+
+    gap_days_min: int
+    gap_days_max: int
+    estimate: RateEstimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceGap(Stored):
+    """Waiting time between touch `from_touch` and the next one."""
+
+    from_touch: int
+    to_touch: int
+    gap_days: float
+    """What to plan with; the default when nothing was learned."""
+    min_days: float
+    max_days: float
+    sample: int
+    learned: bool
+    rates: tuple[GapRate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EngagementTiming(Stored):
+    """Human opens and clicks after sending, minutes; None without data."""
+
+    sample: int
+    avg_time_to_open_minutes: float | None
+    median_time_to_open_minutes: float | None
+    avg_time_to_click_minutes: float | None
+    median_time_to_click_minutes: float | None
+    median_open_to_click_minutes: float | None
+    optimal_open_window_minutes: float | None
+    optimal_click_window_minutes: float | None
+    open_rate: float
+    click_rate: float
+    click_to_open_rate: float | None
+    machine_open_share: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimezoneRow(Stored):
+    """One lead-local zone."""
+
+    timezone: str
+    sample: int
+    open_rate: float | None
+    click_rate: float | None
+    avg_time_to_open_minutes: float | None
+    avg_send_hour_local: float | None
+    """Circular mean, 0..24."""
+    estimate: RateEstimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TimezoneInsights(Stored):
+    """Zones by volume; coverage = share of touches with a known zone."""
+
+    by_timezone: tuple[TimezoneRow, ...]
+    timezone_coverage: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversionTiming(Stored):
+    """Days from first touch to conversion by Kaplan-Meier over all contacted leads."""
+
+    sample: int
+    converted: int
+    avg_days_to_convert: float | None
+    """Among converted leads."""
+    median_days_to_convert: float | None
+    """Among converted leads: the day by which half of the conversions had happened."""
+    percentile_50: float | None
+    percentile_80: float | None
+    percentile_95: float | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrecisionCoverage(Stored):
+    """Share of touches precise enough for each analysis."""
+
+    hour: float
+    weekday: float
+    gap: float
+    local_time: float
+    """Share with a known time zone."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WhenPattern(Stored):
+    """When to send."""
+
+    TYPE: ClassVar[PatternType] = PatternType.WHEN
+
+    envelope: Envelope
+    best_days: tuple[DayRate, ...]
+    """All seven days that were seen, best evidence first."""
+    best_hours: tuple[HourRate, ...]
+    surface: WeekSurface | None
+    by_channel: tuple[ChannelTiming, ...]
+    converting_touch_distribution: dict[str, float]
+    """``touch_1`` ... ``touch_10_plus``: share of conversions by the touch credited; adds to 1."""
+    peak_converting_touch: int | None
+    avg_touches_to_convert: float | None
+    touch_hazard: tuple[TouchHazard, ...]
+    optimal_sequence_gaps: dict[str, float]
+    """``touch_1_to_2`` ... ``touch_5_to_6``: days; all five present."""
+    sequence_gaps: tuple[SequenceGap, ...]
+    engagement_timing: EngagementTiming | None
+    timezone_insights: TimezoneInsights | None
+    conversion_timing: ConversionTiming | None
+    coverage: PrecisionCoverage
+
+
+# HOW
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceRate(Stored):
+    """Leads whose first touches went through these channels in this order."""
+
+    channels: tuple[str, ...]
+    sequence: str
+    """The channels joined by a right arrow."""
+    segment: SegmentRate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequencePatterns(Stored):
+    """Sequences of 2..6 channels and their three-channel keys, winners first."""
+
+    winning_sequences: tuple[SequenceRate, ...]
+    sequences: tuple[SequenceRate, ...]
+    three_channel: tuple[SequenceRate, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelCount(Stored):
+    """Leads touched through this many channels ("1", "2", "3", "4+")."""
+
+    channels: str
+    estimate: RateEstimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MultiChannelLift(Stored):
+    """One channel against several, among leads that received at least two touches."""
+
+    single_channel_rate: float | None
+    multi_channel_rate: float | None
+    multi_channel_lift: float | None
+    single: RateEstimate | None
+    multi: RateEstimate | None
+    recommendation: str
+    """``multi``, ``single`` or ``unknown``."""
+    optimal_channel_count: str | None
+    buckets: tuple[ChannelCount, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FirstTouch(Stored):
+    """First channels and the best one, if one is."""
+
+    rates: tuple[SegmentRate, ...]
+    best_first_channel: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EmailEngagement(Stored):
+    """Human opens and clicks against conversion, per lead."""
+
+    sample_size: int
+    open_rate: float
+    click_rate: float
+    click_to_open_rate: float | None
+    conversion_rate_if_opened: float | None
+    conversion_rate_if_not_opened: float | None
+    conversion_rate_if_clicked: float | None
+    open_conversion_lift: float | None
+    click_conversion_lift: float | None
+    avg_opens_converted: float | None
+    avg_opens_not_converted: float | None
+    avg_time_to_open_converted: float | None
+    avg_time_to_click_converted: float | None
+    insights: tuple[str, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentimentCount(Stored):
+    """Inbound messages of one sentiment."""
+
+    sentiment: str
+    cnt: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ConversationQuality(Stored):
+    """Threads of one channel."""
+
+    thread_count: int
+    avg_messages_per_thread: float
+    avg_lead_messages: float
+    avg_lead_response_minutes: float | None
+    conversion_rate: float
+    estimate: RateEstimate
+    sentiment_distribution: tuple[SentimentCount, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChannelCredit(Stored):
+    """Conversions credited to a channel by the Markov removal effect (an association)."""
+
+    channel: str
+    share: float
+    low: float
+    high: float
+    conversions: float
+    removal_effect: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attribution(Stored):
+    """Absorbing Markov chain over channel paths."""
+
+    order: int
+    conversions: int
+    channels: tuple[ChannelCredit, ...]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transition(Stored):
+    """Success after going from one channel to another."""
+
+    from_channel: str
+    to_channel: str
+    estimate: RateEstimate
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HowPattern(Stored):
+    """Which channels, in which order."""
+
+    TYPE: ClassVar[PatternType] = PatternType.HOW
+
+    envelope: Envelope
+    channel_effectiveness: tuple[SegmentRate, ...]
+    """Leads touched at least once by the channel; stratified by tier and number of touches."""
+    touch_effectiveness: tuple[SegmentRate, ...]
+    """Touches of the channel that were followed by the conversion they are credited with."""
+    first_touch_effectiveness: FirstTouch | None
+    sequence_patterns: SequencePatterns | None
+    tier_channel_effectiveness: dict[str, tuple[SegmentRate, ...]]
+    multi_channel_lift: MultiChannelLift | None
+    email_engagement_correlation: EmailEngagement | None
+    channel_conversation_quality: dict[str, ConversationQuality]
+    booking_channel_distribution: dict[str, float]
+    channel_transitions: tuple[Transition, ...]
+    attribution: Attribution | None
+    channel_attributes: tuple[AttributeRanking, ...] = field(default=())
+    """Activity-level facts of a channel that vary, e.g. the kind of phone line."""
+
+
+Pattern = WhoPattern | WhenPattern | HowPattern
+
+PATTERN_CLASSES: Mapping[PatternType, type[Stored]] = {
+    WhoPattern.TYPE: WhoPattern,
+    WhenPattern.TYPE: WhenPattern,
+    HowPattern.TYPE: HowPattern,
+}
+
+
+def _plain(value: Any) -> Any:
+    if isinstance(value, Enum):
+        return value.value
+    if isinstance(value, dt.datetime):
+        return value.isoformat()
+    if dataclasses.is_dataclass(value):
+        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
+    if isinstance(value, Mapping):
+        return {str(key): _plain(item) for key, item in value.items()}
+    if isinstance(value, (tuple, list)):
+        return [_plain(item) for item in value]
+    return value
+
+
+@cache
+def _field_types(cls: type[Any]) -> dict[str, Any]:
+    hints = typing.get_type_hints(cls)
+    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+
+
+def _built(kind: Any, value: Any) -> Any:
+    if value is None:
+        return None
+    origin = typing.get_origin(kind)
+    if origin in (typing.Union, types.UnionType):
+        inner = [option for option in typing.get_args(kind) if option is not types.NoneType]
+        return _built(inner[0], value)
+    if origin is tuple:
+        item = typing.get_args(kind)[0]
+        return tuple(_built(item, entry) for entry in value)
+    if origin is dict:
+        item = typing.get_args(kind)[1]
+        return {key: _built(item, entry) for key, entry in value.items()}
+    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
+        known = _field_types(kind)
+        return kind(**{key: _built(known[key], value[key]) for key in known if key in value})
+    if isinstance(kind, type) and issubclass(kind, Enum):
+        return kind(value)
+    if kind is dt.datetime:
+        return dt.datetime.fromisoformat(value)
+    return value
