@@ -115,7 +115,7 @@ class TimePrecision(StrEnum):
 HOUR_PRECISE: Final = (TimePrecision.INSTANT, TimePrecision.HOUR)
 """Precise enough to tell the hour."""
 WEEKDAY_PRECISE: Final = (*HOUR_PRECISE, TimePrecision.DAY, TimePrecision.WEEKDAY)
-"""Precise enough to tell the weekday (WEEKDAY: the date itself is a stand-in in the right month)."""
+"""Precise enough to tell the weekday (WEEKDAY: the date stands in for its month)."""
 GAP_PRECISE: Final = (*HOUR_PRECISE, TimePrecision.DAY)
 """Precise enough to tell days between two touches."""
 
