@@ -65,7 +65,7 @@ def local_clock(instant: dt.datetime, zone: dt.tzinfo) -> LocalClock:
 
 
 def earliest_instant(local: dt.datetime, zone: dt.tzinfo) -> dt.datetime:
-    """The first instant, in UTC, at which clocks in `zone` show `local` or, if never, the next time.
+    """The first instant, in UTC, at which clocks in `zone` show `local`, or the next valid time.
 
     A time that daylight saving skips becomes the moment the clocks jump (02:30 in a gap from 02:00
     to 03:00 becomes 03:00). A time that comes twice is its first passing.
