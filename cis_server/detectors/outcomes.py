@@ -1,0 +1,229 @@
+"""Population and label: which leads and touches a run learns from, and how each one ended.
+
+The one definition for every detector and for the learner (rules: pattern facts 1.2, statistics
+"Attribution horizon"). A lead is
+
+- converted: `converted_at` is known and not after `as_of` (whatever made it so: a booked meeting,
+  a deal or a status; `conversion_type` tells which);
+- not converted: unsubscribed, not interested (status or rejection reason), exhausted, or its
+  sequence is finished and neither side said anything for `quiet_days`;
+- bounced: a fault of the data, not a refusal. Left out and counted;
+- undated: said to be converted, but not when. Left out and counted;
+- open: everything else, e.g. still in sequence. Censored: a lead-level rate leaves it out.
+
+An outcome before the window is not part of the run. A touch is part of it when it lies in the
+window and not after the conversion of its lead; it is resolved when its lead is, or when it is
+older than the horizon (then what it could do it has done).
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+from enum import StrEnum
+
+import polars as pl
+
+from cis_server.detectors.settings import DetectorSettings
+from cis_server.domain.dataset import Dataset
+from cis_server.domain.vocabulary import (
+    GAP_PRECISE,
+    HOUR_PRECISE,
+    WEEKDAY_PRECISE,
+    Action,
+    LeadStatus,
+)
+
+
+class Label(StrEnum):
+    """How a lead stands at `as_of`."""
+
+    CONVERTED = "converted"
+    NOT_CONVERTED = "not_converted"
+    OPEN = "open"
+    BOUNCED = "bounced"
+    UNDATED = "undated"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Population:
+    """The leads and touches of a run, labelled and in a fixed order.
+
+    Attributes:
+        leads: one row a lead of the run, ordered by `lead_id`, with the columns of the dataset and
+            `lead` (row number), `label`, `outcome_at`, `contacted_at` (first contact, or the first
+            touch seen), `touches` (in the window).
+        touches: one row an outbound touch of the run, ordered by lead, time and id, with the
+            columns of the dataset and `lead` (row in `leads`), `position` (1, 2, ... within the
+            run), `touch_number` (filled from `position` where missing), `tier` of the lead,
+            `resolved`, `success` (the conversion is credited to it), and `hour_known`,
+            `weekday_known`, `gap_known` (precise enough, and the local time is known).
+        excluded: why leads of the dataset are not in the run, with their number.
+    """
+
+    leads: pl.DataFrame
+    touches: pl.DataFrame
+    excluded: dict[str, int]
+    window_start: dt.datetime
+    as_of: dt.datetime
+
+    @property
+    def resolved_leads(self) -> pl.DataFrame:
+        """Leads with an outcome: the denominator of every lead-level rate."""
+        return self.leads.filter(pl.col("label").is_in([Label.CONVERTED, Label.NOT_CONVERTED]))
+
+    @property
+    def resolved_touches(self) -> pl.DataFrame:
+        """Touches with an outcome: the denominator of every touch-level rate."""
+        return self.touches.filter(pl.col("resolved"))
+
+    @property
+    def note(self) -> str:
+        """What was left out, in words; empty when nothing was."""
+        parts = [f"{count} {reason}" for reason, count in self.excluded.items() if count]
+        return "left out: " + ", ".join(parts) if parts else ""
+
+
+def population(dataset: Dataset, settings: DetectorSettings) -> Population:
+    """Label the leads and touches of a dataset.
+
+    Args:
+        dataset: the frames of one client and its window.
+        settings: horizon and silence.
+
+    Returns:
+        The population; the same whatever the row order of the frames.
+    """
+    window = dataset.window
+    sent = dataset.activities.filter(
+        pl.col("action") == Action.SENT.value, pl.col("occurred_at") <= window.as_of
+    )
+    labelled = _labelled(dataset, sent, settings)
+    outside = (pl.col("outcome_at") < window.start).fill_null(False)
+    resolved = pl.col("label").is_in([Label.CONVERTED, Label.NOT_CONVERTED])
+    known = pl.col("label").is_in([Label.CONVERTED, Label.NOT_CONVERTED, Label.OPEN])
+    excluded = {
+        "bounced": _count(labelled, pl.col("label") == Label.BOUNCED),
+        "converted without a date": _count(labelled, pl.col("label") == Label.UNDATED),
+        "with an outcome before the window": _count(labelled, resolved & outside),
+        "without an outcome yet": _count(labelled, pl.col("label") == Label.OPEN),
+    }
+    leads = (
+        labelled.filter(known & ~(resolved & outside)).sort("lead_id").with_row_index("lead")
+    )
+    touches = _touches(sent, leads, dataset, settings)
+    counts = touches.group_by("lead").agg(touches=pl.len())
+    leads = leads.join(counts, on="lead", how="left", maintain_order="left").with_columns(
+        pl.col("touches").fill_null(0).cast(pl.Int64)
+    )
+    return Population(
+        leads=leads,
+        touches=touches,
+        excluded=excluded,
+        window_start=window.start,
+        as_of=window.as_of,
+    )
+
+
+def _count(frame: pl.DataFrame, condition: pl.Expr) -> int:
+    return int(frame.select(condition.sum()).item())
+
+
+def _labelled(
+    dataset: Dataset, sent: pl.DataFrame, settings: DetectorSettings
+) -> pl.DataFrame:
+    as_of = dataset.window.as_of
+    seen = sent.group_by("lead_id").agg(
+        first_touch_at=pl.col("occurred_at").min(), last_touch_at=pl.col("occurred_at").max()
+    )
+    replies = (
+        dataset.activities.filter(pl.col("replied_at") <= as_of)
+        .group_by("lead_id")
+        .agg(last_reply_at=pl.col("replied_at").max())
+    )
+    completed = pl.when(pl.col("sequence_completed_at") <= as_of).then(
+        pl.col("sequence_completed_at")
+    )
+    contacted = pl.min_horizontal(
+        pl.when(pl.col("first_contacted_at") <= as_of).then(pl.col("first_contacted_at")),
+        "first_touch_at",
+    )
+    last_word = pl.max_horizontal("last_touch_at", "last_reply_at", "completed_at")
+    label = _label(as_of, settings, last_word)
+    return (
+        dataset.leads.join(seen, on="lead_id", how="left")
+        .join(replies, on="lead_id", how="left")
+        .with_columns(completed_at=completed, contacted_at=contacted)
+        .with_columns(label=label)
+        .with_columns(
+            outcome_at=pl.when(pl.col("label") == Label.CONVERTED)
+            .then(pl.col("converted_at"))
+            .when(pl.col("label") == Label.NOT_CONVERTED)
+            .then(pl.coalesce("completed_at", "last_touch_at", "contacted_at"))
+        )
+        .drop("first_touch_at", "last_touch_at", "last_reply_at", "completed_at")
+    )
+
+
+def _label(as_of: dt.datetime, settings: DetectorSettings, last_word: pl.Expr) -> pl.Expr:
+    status = pl.col("status")
+    quiet_since = as_of - dt.timedelta(days=settings.quiet_days)
+    said_converted = status.is_in([LeadStatus.CONVERTED.value, LeadStatus.MEETING_BOOKED.value])
+    refused = (
+        (status == LeadStatus.UNSUBSCRIBED.value)
+        | pl.col("unsubscribed").fill_null(False)
+        | (status == LeadStatus.NOT_INTERESTED.value)
+        | pl.col("rejection_reason").is_not_null()
+    )
+    exhausted = (status == LeadStatus.EXHAUSTED.value) & (
+        pl.col("sequence_completed_at").is_null() | pl.col("completed_at").is_not_null()
+    )
+    finished = pl.col("completed_at").is_not_null() & (last_word <= quiet_since)
+    return (
+        pl.when(pl.col("converted_at") <= as_of)
+        .then(pl.lit(Label.CONVERTED.value))
+        # A later conversion has not happened yet, whatever the status says today.
+        .when(pl.col("converted_at").is_not_null())
+        .then(pl.lit(Label.OPEN.value))
+        .when(said_converted)
+        .then(pl.lit(Label.UNDATED.value))
+        .when(status == LeadStatus.BOUNCED.value)
+        .then(pl.lit(Label.BOUNCED.value))
+        .when(refused | exhausted | finished)
+        .then(pl.lit(Label.NOT_CONVERTED.value))
+        .otherwise(pl.lit(Label.OPEN.value))
+    )
+
+
+def _touches(
+    sent: pl.DataFrame, leads: pl.DataFrame, dataset: Dataset, settings: DetectorSettings
+) -> pl.DataFrame:
+    window = dataset.window
+    older = pl.col("occurred_at") <= window.as_of - dt.timedelta(days=settings.horizon_days)
+    converted = pl.col("label") == Label.CONVERTED
+    facts = leads.select("lead_id", "lead", "label", "tier", ended_at="converted_at")
+    touches = (
+        sent.filter(pl.col("occurred_at") >= window.start)
+        .join(facts, on="lead_id", how="inner")
+        # Times of months or days may put the credited touch a little after the conversion.
+        .filter(
+            ~converted
+            | (pl.col("occurred_at") <= pl.col("ended_at"))
+            | pl.col("converting").fill_null(False)
+        )
+        .sort("lead", "occurred_at", "activity_id")
+    )
+    precision = pl.col("time_precision")
+    return touches.with_columns(
+        position=pl.int_range(1, pl.len() + 1).over("lead"),
+        resolved=(pl.col("label") != Label.OPEN) | older,
+        success=converted & pl.col("converting").fill_null(False),
+        hour_known=precision.is_in([value.value for value in HOUR_PRECISE])
+        & pl.col("local_hour").is_not_null()
+        & pl.col("local_weekday").is_not_null(),
+        weekday_known=precision.is_in([value.value for value in WEEKDAY_PRECISE])
+        & pl.col("local_weekday").is_not_null(),
+        gap_known=precision.is_in([value.value for value in GAP_PRECISE]),
+    ).with_columns(
+        touch_number=pl.coalesce("touch_number", "position").cast(pl.Int64)
+    ).drop("ended_at")

@@ -1,0 +1,38 @@
+"""What a detector run may be tuned by; the defaults are the written rules."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DetectorSettings:
+    """Thresholds of a detector run. Times are days, rates and levels fractions 0..1."""
+
+    horizon_days: float = 30.0
+    """Attribution horizon: a touch younger than this has no outcome yet unless its lead has."""
+    quiet_days: float = 30.0
+    """Silence after a finished sequence from which on the lead counts as lost."""
+    minimum_units: int = 30
+    """Units below which a detector answers `insufficient_data`."""
+    minimum_converted: int = 10
+    minimum_not_converted: int = 10
+    minimum_listed: int = 5
+    """Units a segment needs to be published with its interval."""
+    minimum_tested: int = 30
+    """Units a segment needs to be tested, and so to get a verdict somebody may act on."""
+    false_discovery_rate: float = 0.10
+    headline_segments: int = 10
+    """Titles and industries published beside those with a verdict."""
+    ranked_levels: int = 50
+    """Values published per further dimension beside those with a verdict."""
+    quantile_bins: int = 5
+    """Bins of a numeric attribute."""
+    dominant_share: float = 0.20
+    """Share from which one number of a numeric attribute gets a bin of its own."""
+    touch_cap: int = 10
+    """Touches from this number on are one group ("10 or more")."""
+    sequence_length: int = 6
+    """Channels of a path that are kept."""
+    bootstrap_rounds: int = 200
+    """Resamples of the leads behind the interval of the channel attribution."""
