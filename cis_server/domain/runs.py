@@ -1,0 +1,161 @@
+"""A learning run: what was asked, how far it is, and what came of it."""
+
+from __future__ import annotations
+
+import datetime as dt
+from dataclasses import dataclass
+
+from cis_server.domain.patterns import Stored
+from cis_server.domain.vocabulary import PatternStatus, PatternType, RunState
+from cis_server.domain.weights import Weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnOptions(Stored):
+    """What a run is asked to do."""
+
+    as_of: dt.datetime
+    """Instant of knowledge: only data up to it are looked at."""
+    lookback_days: int = 90
+    min_conversions: int = 20
+    validity_days: int = 14
+    """Counted from the clock of the run, not from `as_of`."""
+    force: bool = False
+    """Learn although conversions are too few, and promote although a gate fails."""
+    dry_run: bool = False
+    """Compute and report everything, write nothing but the run."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stage(Stored):
+    """One finished stage of a run."""
+
+    stage: str
+    started_at: dt.datetime
+    seconds: float
+    rows: int | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Gate(Stored):
+    """One condition for going live."""
+
+    name: str
+    value: float | None
+    bound: str
+    """The condition in words and figures, e.g. ``>= 1.5``."""
+    passed: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatternOutcome(Stored):
+    """How one detector ended."""
+
+    type: PatternType
+    status: PatternStatus
+    reason: str = ""
+    sample_size: int = 0
+    n_converted: int = 0
+    confidence: float = 0.0
+    seconds: float = 0.0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsOutcome(Stored):
+    """How the optimisation of the five weights ended."""
+
+    status: str
+    reason: str
+    before: Weights
+    learned: Weights | None = None
+    """What was fitted, promoted or not."""
+    after: Weights
+    """In force after the run."""
+    promoted: bool = False
+    forced: bool = False
+    n: int = 0
+    n_converted: int = 0
+    baseline_log_loss: float | None = None
+    """Out of fold, with the weights in force before."""
+    log_loss: float | None = None
+    """Out of fold, with the learned weights."""
+    gates: tuple[Gate, ...] = ()
+    low: Weights | None = None
+    """5 % bound of each learned weight."""
+    high: Weights | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PropensityOutcome(Stored):
+    """How the conversion-probability model came out; metrics are held out in time."""
+
+    status: str
+    reason: str
+    target: str = "converted"
+    version: str = ""
+    promoted: bool = False
+    forced: bool = False
+    n_train: int = 0
+    n_test: int = 0
+    positives_train: int = 0
+    positives_test: int = 0
+    pr_auc: float | None = None
+    pr_auc_baseline: float | None = None
+    """Of the lead score under the weights in force before."""
+    pr_auc_gain_low: float | None = None
+    pr_auc_gain_high: float | None = None
+    """80 % interval of the gain, paired bootstrap."""
+    brier: float | None = None
+    brier_baseline: float | None = None
+    log_loss: float | None = None
+    calibration_slope: float | None = None
+    calibration_slope_low: float | None = None
+    calibration_slope_high: float | None = None
+    lift_at_10: float | None = None
+    lift_at_20: float | None = None
+    gates: tuple[Gate, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult(Stored):
+    """What one client's run came to."""
+
+    patterns: tuple[PatternOutcome, ...]
+    weights: WeightsOutcome
+    propensity: PropensityOutcome
+    promoted: bool
+    """Whether weights or a model went live."""
+    reason: str
+    seconds: float
+    leads: int
+    activities: int
+    conversions: int
+    snapshot_hash: str
+    peak_memory_bytes: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Run:
+    """A run as stored: one row per client, several clients may share a run id."""
+
+    client_id: str
+    run_id: str
+    state: RunState
+    options: LearnOptions
+    stage: str = ""
+    fraction: float = 0.0
+    message: str = ""
+    stages: tuple[Stage, ...] = ()
+    result: RunResult | None = None
+    error_code: str = ""
+    error: str = ""
+    attempts: int = 0
+    code_version: str = ""
+    requested_at: dt.datetime | None = None
+    started_at: dt.datetime | None = None
+    finished_at: dt.datetime | None = None
+
+    @property
+    def ended(self) -> bool:
+        """Whether nothing more will happen."""
+        return self.state in (RunState.SUCCEEDED, RunState.FAILED)
