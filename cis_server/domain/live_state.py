@@ -1,0 +1,160 @@
+"""What serving processes hold in memory, in the form in which it is read from the store.
+
+Learned content is carried as the stored JSON, so that reading cannot fail on it: serving checks it
+when it builds its snapshot, keeps the last good one where it does not hold, and says so.
+
+A revision is a short text that differs whenever what it stands for differs; nothing else is ever
+read into it.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any, NamedTuple
+
+from cis_server.domain.clients import CampaignRecord, ClientRecord
+from cis_server.domain.lead import Lead
+from cis_server.domain.suppression import SuppressionEntry
+from cis_server.domain.vocabulary import PatternStatus, PatternType, Source, Tier
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LiveRecord:
+    """Learned numbers that are live: promoted weights or a promoted propensity model."""
+
+    version: str
+    content: Mapping[str, Any]
+    """Stored JSON: component name -> weight, or `PropensityModel.to_json`."""
+    source: Source = Source.LEARNED
+    """LEARNED or POOLED; LEARNED too for weights set by hand."""
+    computed_at: dt.datetime | None
+    valid_until: dt.datetime | None
+    """None: until replaced."""
+    sample_size: int
+    confidence: float
+    """0..1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientState:
+    """One client without its suppression list and patterns."""
+
+    revision: str
+    """Of everything in here."""
+    client: ClientRecord
+    campaigns: tuple[CampaignRecord, ...] = ()
+    """All that are not deleted."""
+    weights: LiveRecord | None = None
+    """None: the defaults are in force."""
+    model: LiveRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuppressionList:
+    """Everything one client, or the global list, suppresses."""
+
+    client_id: str | None
+    """None: the global list."""
+    revision: str
+    entries: Iterable[SuppressionEntry]
+    """Read once."""
+
+
+class PatternKey(NamedTuple):
+    """Names one pattern."""
+
+    client_id: str
+    type: PatternType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatternRecord:
+    """One active pattern as stored, with how its type's last run ended."""
+
+    key: PatternKey
+    revision: str
+    """Of pattern and run status together."""
+    version: str = ""
+    content: Mapping[str, Any] | None
+    """Stored JSON; None when no run of this type ever succeeded."""
+    source: Source = Source.LEARNED
+    computed_at: dt.datetime | None = None
+    valid_until: dt.datetime | None = None
+    sample_size: int = 0
+    confidence: float = 0.0
+    run_status: PatternStatus | None = None
+    """Of the last run; None when there was none."""
+    run_reason: str = ""
+    run_id: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Revisions:
+    """What one client's state is at; serving compares it with what it holds."""
+
+    state: str
+    suppression: str
+    patterns: Mapping[PatternType, str] = field(default_factory=dict)
+    """Types that have a pattern or a run status; a missing one has neither."""
+
+
+class ChangeKind(StrEnum):
+    """What a notification says has changed."""
+
+    CLIENT = "client"
+    """Client record, campaigns, weights or model; a client deleted or made too."""
+    SUPPRESSION = "suppression"
+    PATTERNS = "patterns"
+
+
+class Change(NamedTuple):
+    """One committed change."""
+
+    kind: ChangeKind
+    client_id: str | None
+    """None: the global suppression list."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredLead:
+    """A stored lead and what was already sent to it."""
+
+    lead: Lead
+    campaign_id: str | None = None
+    score: int | None = None
+    tier: Tier | None = None
+    """Effective tier of the last scoring; None when never scored."""
+    used_channels: tuple[str, ...] = ()
+    """Channels of the outbound touches, in order."""
+    last_touch_at: dt.datetime | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionOption:
+    """One thing that could have been chosen."""
+
+    choice: str
+    """A channel, or the UTC start of a window as ISO text."""
+    propensity: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionRecord:
+    """One choice made under exploration, for judging policies by inverse propensity."""
+
+    decision_id: str
+    client_id: str
+    lead_id: str | None
+    kind: str
+    """``timing`` or ``channel``."""
+    decided_at: dt.datetime
+    choice: str
+    propensity: float
+    options: tuple[DecisionOption, ...]
+    """Every option with its propensity, the chosen one too; they add to 1."""
+    context: Mapping[str, str]
+    """What it was made under: tier, channel, touch_number, campaign_id; no personal data."""
+    model_version: str
