@@ -35,7 +35,7 @@ class Settings(BaseSettings):
     workers: int = Field(default_factory=lambda: os.cpu_count() or 1, ge=1, le=256)
     """RPC processes; one per core unless told otherwise."""
     pin: bool = True
-    """Pin each RPC process to one core; threads fighting for the lock across cores halve the rate."""
+    """Pin each RPC process to a core; threads fighting for the lock across cores halve the rate."""
     grace_seconds: float = Field(default=10.0, ge=0.0)
     """How long running calls may take to finish after SIGTERM."""
     max_message_bytes: int = Field(default=16 * 1024 * 1024, ge=1024)

@@ -45,7 +45,7 @@ def client_key() -> Column[str]:
 
 def key(name: str) -> Column[str]:
     """A key that the caller may choose; UUID text when it does not."""
-    return Column(name, Text, primary_key=True, server_default=text("gen_random_uuid()::text"))
+    return Column(name, Text, primary_key=True, server_default=text("(gen_random_uuid())::text"))
 
 
 def uuid_key(name: str) -> Column[str]:

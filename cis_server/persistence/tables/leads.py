@@ -18,7 +18,6 @@ from sqlalchemy import (
     SmallInteger,
     Table,
     Text,
-    or_,
     text,
 )
 from sqlalchemy.dialects.postgresql import ARRAY, JSONB
@@ -183,12 +182,9 @@ Index(
     "ix_leads_closed",
     leads.c.client_id,
     leads.c.lead_id,
-    postgresql_where=or_(
-        leads.c.unsubscribed,
-        leads.c.do_not_contact,
-        leads.c.status == text("'unsubscribed'"),
-        leads.c.unsubscribed_at.is_not(None),
-        leads.c.complained_at.is_not(None),
+    postgresql_where=text(
+        "unsubscribed OR do_not_contact OR status = 'unsubscribed'"
+        " OR unsubscribed_at IS NOT NULL OR complained_at IS NOT NULL"
     ),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from sqlalchemy import Column, Table, Text
+from sqlalchemy import CheckConstraint, Column, Table, Text
 
 from cis_server.domain.suppression import IdentifierKind, SuppressionReason
 from cis_server.persistence.tables._columns import (
@@ -27,6 +27,7 @@ suppression = Table(
     of_client(),
     one_of("kind", IdentifierKind),
     one_of("reason", SuppressionReason),
+    CheckConstraint("value <> ''", name="value_given"),
 )
 
 global_suppression = Table(
@@ -41,6 +42,7 @@ global_suppression = Table(
     instant("created_at", now=True),
     one_of("kind", IdentifierKind),
     one_of("reason", SuppressionReason),
+    CheckConstraint("value <> ''", name="value_given"),
 )
 
 dirty_leads = Table(

@@ -101,7 +101,7 @@ deals = Table(
     Column("probability", Double, nullable=False, server_default="50", comment="percent"),
     Column("stage", Text, nullable=False, server_default="qualification"),
     Column("unmapped_stage", Text, comment="the CRM's own name when it could not be mapped"),
-    instant("stage_changed_at", now=True),
+    instant("stage_changed_at"),
     instant("opened_at", now=True),
     Column("expected_close_date", Date),
     instant("closed_at"),

@@ -1,0 +1,176 @@
+"""Connections to Postgres: engines, and the checkout of a tenant's view of the database.
+
+Every connection logs in as one user and then takes the role that its work needs, so that
+row-level security holds for all of it:
+
+- ``cis_app`` reads and writes one client's rows (serving, capture, import);
+- ``cis_reader`` reads one client's rows (learning);
+- ``cis_loader`` reads what every serving process keeps of all clients: clients, campaigns,
+  patterns, models and suppression, nothing else;
+- ``cis_owner`` owns the tables (migrations).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+from enum import StrEnum
+from urllib.parse import urlsplit, urlunsplit
+
+from psycopg import errors as pg
+from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy.exc import DBAPIError, OperationalError
+from sqlalchemy.exc import TimeoutError as PoolTimeout
+
+from cis_server.errors import StoreUnavailable
+
+
+class Role(StrEnum):
+    """What a connection may do."""
+
+    APP = "cis_app"
+    READER = "cis_reader"
+    LOADER = "cis_loader"
+    OWNER = "cis_owner"
+
+
+def sqlalchemy_url(url: str) -> str:
+    """A libpq URI (``postgresql://`` or ``postgres://``) as SQLAlchemy wants it for psycopg."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(scheme="postgresql+psycopg"))
+
+
+def libpq_url(url: str) -> str:
+    """The opposite of `sqlalchemy_url`: what psycopg, ADBC and Procrastinate understand."""
+    parts = urlsplit(url)
+    return urlunsplit(parts._replace(scheme="postgresql"))
+
+
+def make_engine(
+    url: str,
+    *,
+    pool_size: int = 4,
+    statement_seconds: float = 30.0,
+    connect_seconds: float = 3.0,
+    checkout_seconds: float = 5.0,
+) -> Engine:
+    """An engine whose connections fail soon when the server is away, instead of hanging.
+
+    A hung socket holds a psycopg call far beyond any Python timeout, so the kernel is told to give
+    up: unacknowledged data after 5 s, a silent peer after about 9 s.
+
+    Args:
+        url: ``postgresql://`` URI.
+        pool_size: connections kept; as many again are opened under load.
+        statement_seconds: default statement timeout, see `tenant` to set it per transaction.
+        connect_seconds: timeout of a new connection (at least 2 s take effect, as libpq says).
+        checkout_seconds: wait for a free connection.
+    """
+    return create_engine(
+        sqlalchemy_url(url),
+        pool_size=pool_size,
+        max_overflow=pool_size,
+        pool_timeout=checkout_seconds,
+        pool_pre_ping=True,
+        pool_recycle=1800,
+        connect_args={
+            "connect_timeout": max(2, round(connect_seconds)),
+            "keepalives": 1,
+            "keepalives_idle": 5,
+            "keepalives_interval": 2,
+            "keepalives_count": 2,
+            "tcp_user_timeout": 5000,
+            "application_name": "cis",
+            "options": (
+                f"-c statement_timeout={round(statement_seconds * 1000)}"
+                " -c idle_in_transaction_session_timeout=300000 -c timezone=UTC"
+            ),
+        },
+    )
+
+
+@contextmanager
+def tenant(
+    engine: Engine,
+    client_id: str,
+    role: Role = Role.APP,
+    *,
+    statement_seconds: float | None = None,
+) -> Iterator[Connection]:
+    """A transaction that sees one client's rows only; commits at the end, rolls back on an error.
+
+    Role and client are set for the transaction alone, so that a connection given back to the pool
+    remembers neither.
+
+    Raises:
+        StoreUnavailable: the database cannot be reached or did not answer in time.
+    """
+    with unavailable_as_such(), engine.begin() as connection:
+        enter_tenant(connection, client_id, role, statement_seconds=statement_seconds)
+        yield connection
+
+
+def enter_tenant(
+    connection: Connection,
+    client_id: str,
+    role: Role = Role.APP,
+    *,
+    statement_seconds: float | None = None,
+) -> None:
+    """Give the transaction of ``connection`` the rights of ``role`` on one client's rows."""
+    settings = {"role": role.value, "cis.client_id": client_id}
+    if statement_seconds is not None:
+        settings["statement_timeout"] = str(max(1, round(statement_seconds * 1000)))
+    connection.execute(
+        text(
+            "SELECT " + ", ".join(f"set_config(:n{i}, :v{i}, true)" for i in range(len(settings)))
+        ),
+        {
+            **{f"n{i}": name for i, name in enumerate(settings)},
+            **{f"v{i}": value for i, value in enumerate(settings.values())},
+        },
+    )
+
+
+@contextmanager
+def loader(engine: Engine) -> Iterator[Connection]:
+    """A read-only transaction over what serving keeps of all clients.
+
+    Raises:
+        StoreUnavailable: the database cannot be reached or did not answer in time.
+    """
+    with unavailable_as_such(), engine.begin() as connection:
+        connection.execute(text("SELECT set_config('role', :role, true)"), {"role": Role.LOADER})
+        connection.execute(text("SET TRANSACTION READ ONLY"))
+        yield connection
+
+
+@contextmanager
+def unavailable_as_such() -> Iterator[None]:
+    """Turn "the database is away, busy or too slow" into `StoreUnavailable`; let the rest pass."""
+    try:
+        yield
+    except PoolTimeout as error:
+        raise StoreUnavailable("no free database connection") from error
+    except DBAPIError as error:
+        if not is_transient(error):
+            raise
+        raise StoreUnavailable("the database is away or did not answer in time") from error
+
+
+_TRANSIENT = (
+    pg.QueryCanceled,
+    pg.LockNotAvailable,
+    pg.SerializationFailure,
+    pg.DeadlockDetected,
+    pg.ReadOnlySqlTransaction,
+)
+
+
+def is_transient(error: DBAPIError) -> bool:
+    """Whether the same statement may succeed later: connection trouble, timeouts, deadlocks."""
+    if error.connection_invalidated:
+        return True
+    if isinstance(error.orig, _TRANSIENT):
+        return True
+    return isinstance(error, OperationalError) and not isinstance(error.orig, pg.DiskFull)

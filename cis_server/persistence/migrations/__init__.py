@@ -1,0 +1,1 @@
+"""Alembic migrations; `cis_server.persistence.migrate` applies them."""
