@@ -42,9 +42,12 @@ class Gate(Stored):
 
     name: str
     value: float | None
-    bound: str
-    """The condition in words and figures, e.g. ``>= 1.5``."""
+    """What was measured; None when it could not be."""
+    bound: float
+    """What it is held against."""
     passed: bool
+    text: str = ""
+    """In words a manager understands."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
