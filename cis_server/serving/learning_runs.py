@@ -1,0 +1,323 @@
+"""Asking for learning runs and following them.
+
+A run is computed by a worker process; here it is only requested and watched. One thread reads the
+state of every followed run in one query, however many callers follow, and wakes them; a caller that
+goes away leaves the run alone.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import threading
+import time
+import uuid
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Protocol
+
+import structlog
+
+from cis_server.domain.runs import LearnOptions, Run
+from cis_server.domain.vocabulary import (
+    LEARNING_SUBSCRIPTIONS,
+    RunState,
+    SubscriptionStatus,
+)
+from cis_server.errors import NotFound, PreconditionFailed, StoreUnavailable
+
+_POLL_SECONDS = 0.25
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Eligibility:
+    """Whether there is enough to learn from."""
+
+    client_id: str
+    subscription_status: SubscriptionStatus
+    conversions: int
+    """Leads whose `converted_at` lies within the look-back before `as_of`."""
+
+
+class RunStore(Protocol):
+    """Reads and writes learning runs; every method raises `StoreUnavailable` when it cannot."""
+
+    def eligibility(
+        self, client_id: str | None, as_of: dt.datetime, lookback_days: int
+    ) -> Sequence[Eligibility]:
+        """Of one client (empty when unknown), or of all that are not deleted (None)."""
+        ...
+
+    def request(self, client_id: str, run_id: str, options: LearnOptions) -> str:
+        """Store a queued run; the id of the run under way when the client has one already."""
+        ...
+
+    def read(self, run_ids: Sequence[str]) -> Mapping[str, Sequence[Run]]:
+        """Runs by id, one per client; unknown ids are left out."""
+        ...
+
+    def recent(
+        self,
+        client_id: str | None,
+        states: Sequence[RunState],
+        limit: int,
+        before: tuple[dt.datetime, str] | None,
+    ) -> Sequence[Run]:
+        """Newest first; `before` = (requested_at, run_id) of the last run of the page before."""
+        ...
+
+    def orphaned(self) -> Sequence[tuple[str, str]]:
+        """(client id, run id) of runs under way that have no job in the queue."""
+        ...
+
+
+class JobQueue(Protocol):
+    """Queues jobs for the workers."""
+
+    def defer_learn(self, client_id: str, run_id: str) -> None:
+        """Queue one client's run; nothing happens when it is queued already.
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Skipped:
+    """A client that was left out, and why."""
+
+    client_id: str
+    reason: str
+    conversions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Requested:
+    """What a request came to: the runs to follow (client id -> run id)."""
+
+    run_id: str
+    runs: Mapping[str, str]
+    skipped: tuple[Skipped, ...] = ()
+
+
+class LearningRuns:
+    """Requests runs and lets any number of callers follow them.
+
+    Args:
+        store: where runs are kept.
+        queue: where jobs are queued.
+    """
+
+    def __init__(self, store: RunStore, queue: JobQueue) -> None:
+        self._store = store
+        self._queue = queue
+        self._watch = _Watch(store)
+
+    def request(self, client_id: str, options: LearnOptions) -> Requested:
+        """Request one client's run, or attach to the one under way.
+
+        Raises:
+            NotFound: no such client.
+            PreconditionFailed: not a learning subscription, or too few conversions, and no force.
+            StoreUnavailable: the database is away.
+        """
+        found = self._store.eligibility(client_id, options.as_of, options.lookback_days)
+        if not found:
+            raise NotFound("client", client_id)
+        reason = _refusal(found[0], options)
+        if reason is not None:
+            raise reason
+        run_id = self._start(client_id, str(uuid.uuid4()), options)
+        return Requested(run_id=run_id, runs={client_id: run_id})
+
+    def request_all(self, options: LearnOptions) -> Requested:
+        """Request a run of every eligible client under one run id; says whom it left out and why.
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        run_id, runs, skipped = str(uuid.uuid4()), {}, []
+        for found in self._store.eligibility(None, options.as_of, options.lookback_days):
+            reason = _refusal(found, options)
+            if reason is None:
+                runs[found.client_id] = self._start(found.client_id, run_id, options)
+            else:
+                skipped.append(
+                    Skipped(
+                        client_id=found.client_id,
+                        reason=reason.message,
+                        conversions=found.conversions,
+                    )
+                )
+        return Requested(run_id=run_id, runs=runs, skipped=tuple(skipped))
+
+    def recover(self) -> int:
+        """Queue again what is under way without a job; returns how many runs that were."""
+        orphans = self._store.orphaned()
+        for client_id, run_id in orphans:
+            self._queue.defer_learn(client_id, run_id)
+        return len(orphans)
+
+    def follow(
+        self, requested: Requested, is_active: Callable[[], bool]
+    ) -> Iterator[Mapping[str, Run]]:
+        """States of the requested runs by client, each time something has changed.
+
+        Ends after the state in which all have ended, or once ``is_active`` says that nobody listens.
+        """
+        wanted = set(requested.runs.values())
+        with self._watch.following(wanted) as follower:
+            seen: Mapping[str, Run] = {}
+            while is_active():
+                states = {
+                    run.client_id: run
+                    for run_id in wanted
+                    for run in follower.state(run_id)
+                    if requested.runs.get(run.client_id) == run_id
+                }
+                if states and states != seen:
+                    seen = states
+                    yield states
+                if len(states) == len(requested.runs) and all(r.ended for r in states.values()):
+                    return
+                follower.wait(1.0)
+
+    def read(self, run_id: str) -> Sequence[Run]:
+        """The run of every client under one id.
+
+        Raises:
+            NotFound: no such run.
+        """
+        found = self._store.read([run_id]).get(run_id)
+        if not found:
+            raise NotFound("run", run_id)
+        return found
+
+    def recent(
+        self,
+        client_id: str | None,
+        states: Sequence[RunState],
+        limit: int,
+        before: tuple[dt.datetime, str] | None,
+    ) -> Sequence[Run]:
+        """Newest runs first; see `RunStore.recent`."""
+        return self._store.recent(client_id, states, limit, before)
+
+    def close(self) -> None:
+        """Stop watching."""
+        self._watch.close()
+
+    def _start(self, client_id: str, run_id: str, options: LearnOptions) -> str:
+        # Queued even when the run was there: should its job have been lost, this brings it back.
+        under_way = self._store.request(client_id, run_id, options)
+        self._queue.defer_learn(client_id, under_way)
+        return under_way
+
+
+def _refusal(found: Eligibility, options: LearnOptions) -> PreconditionFailed | None:
+    if options.force:
+        return None
+    if found.subscription_status not in LEARNING_SUBSCRIPTIONS:
+        return PreconditionFailed(
+            "SUBSCRIPTION_NOT_LEARNING",
+            f"the subscription is {found.subscription_status}; only active and trialing ones learn",
+            {"subscription_status": found.subscription_status},
+        )
+    if found.conversions < options.min_conversions:
+        return PreconditionFailed(
+            "TOO_FEW_CONVERSIONS",
+            f"{found.conversions} conversions in the {options.lookback_days} days before "
+            f"{options.as_of:%Y-%m-%d}, {options.min_conversions} are needed",
+            {
+                "conversions": found.conversions,
+                "min_conversions": options.min_conversions,
+                "lookback_days": options.lookback_days,
+            },
+        )
+    return None
+
+
+class _Watch:
+    """Reads followed runs on one thread, which lives while anything is followed."""
+
+    def __init__(self, store: RunStore) -> None:
+        self._store = store
+        self._changed = threading.Condition()
+        self._followers: dict[str, int] = {}
+        self._states: dict[str, Sequence[Run]] = {}
+        self._thread: threading.Thread | None = None
+        self._closed = False
+        self._log = structlog.get_logger("cis.runs")
+
+    def following(self, run_ids: set[str]) -> _Follower:
+        return _Follower(self, run_ids)
+
+    def close(self) -> None:
+        with self._changed:
+            self._closed = True
+            self._changed.notify_all()
+
+    def add(self, run_ids: set[str]) -> None:
+        with self._changed:
+            for run_id in run_ids:
+                self._followers[run_id] = self._followers.get(run_id, 0) + 1
+            if self._thread is None:
+                self._thread = threading.Thread(target=self._read, name="run-watch", daemon=True)
+                self._thread.start()
+
+    def remove(self, run_ids: set[str]) -> None:
+        with self._changed:
+            for run_id in run_ids:
+                self._followers[run_id] -= 1
+                if not self._followers[run_id]:
+                    del self._followers[run_id]
+                    self._states.pop(run_id, None)
+
+    def state(self, run_id: str) -> Sequence[Run]:
+        with self._changed:
+            return self._states.get(run_id, ())
+
+    def wait(self, seconds: float) -> None:
+        with self._changed:
+            self._changed.wait(seconds)
+
+    def _read(self) -> None:
+        while True:
+            with self._changed:
+                if self._closed or not self._followers:
+                    self._thread = None
+                    return
+                wanted = list(self._followers)
+            try:
+                states = self._store.read(wanted)
+            except StoreUnavailable:
+                # Followers keep waiting: the run goes on whether or not we can see it.
+                self._log.warning("runs_unreadable")
+                states = {}
+            with self._changed:
+                fresh = {k: v for k, v in states.items() if k in self._followers}
+                if any(self._states.get(key) != value for key, value in fresh.items()):
+                    self._states.update(fresh)
+                    self._changed.notify_all()
+            time.sleep(_POLL_SECONDS)
+
+
+class _Follower:
+    """One caller's interest in some runs, as a context."""
+
+    def __init__(self, watch: _Watch, run_ids: set[str]) -> None:
+        self._watch = watch
+        self._run_ids = run_ids
+
+    def __enter__(self) -> _Follower:
+        self._watch.add(self._run_ids)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._watch.remove(self._run_ids)
+
+    def state(self, run_id: str) -> Sequence[Run]:
+        return self._watch.state(run_id)
+
+    def wait(self, seconds: float) -> None:
+        self._watch.wait(seconds)
