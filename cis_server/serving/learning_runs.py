@@ -163,7 +163,7 @@ class LearningRuns:
     ) -> Iterator[Mapping[str, Run]]:
         """States of the requested runs by client, each time something has changed.
 
-        Ends after the state in which all have ended, or once ``is_active`` says that nobody listens.
+        Ends after the state in which all have ended, or once ``is_active`` says nobody listens.
         """
         wanted = set(requested.runs.values())
         with self._watch.following(wanted) as follower:
