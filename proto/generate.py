@@ -13,15 +13,13 @@ from __future__ import annotations
 
 import argparse
 import filecmp
-import importlib.resources
 import os
 import re
+import subprocess
 import sys
 import sysconfig
 import tempfile
 from pathlib import Path
-
-from grpc_tools import protoc
 
 PROTO = Path(__file__).resolve().parent
 PACKAGE = PROTO.parent / "cis_client" / "v1"
@@ -84,8 +82,8 @@ def _is_empty_grpc_module(name: str) -> bool:
 
 
 def _protoc(*arguments: str) -> None:
-    well_known = importlib.resources.files("grpc_tools") / "_proto"
-    code = protoc.main(["protoc", f"-I{PROTO}", f"-I{well_known}", *arguments, *sources()])
+    command = [sys.executable, "-m", "grpc_tools.protoc", f"-I{PROTO}", *arguments, *sources()]
+    code = subprocess.run(command, check=False).returncode
     if code != 0:
         raise SystemExit(f"protoc failed with exit code {code}")
 

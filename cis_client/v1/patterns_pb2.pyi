@@ -3070,7 +3070,7 @@ class ShowRate(_message.Message):
     BEST_HOUR_FIELD_NUMBER: _builtins.int
     BY_DAY_FIELD_NUMBER: _builtins.int
     BY_HOUR_FIELD_NUMBER: _builtins.int
-    BY_LEAD_TIME_FIELD_NUMBER: _builtins.int
+    BY_DAYS_AHEAD_FIELD_NUMBER: _builtins.int
     BY_TIER_FIELD_NUMBER: _builtins.int
     CONFIRMATION_EFFECT_FIELD_NUMBER: _builtins.int
     REMINDER_EFFECT_FIELD_NUMBER: _builtins.int
@@ -3102,8 +3102,8 @@ class ShowRate(_message.Message):
         """Share attended by hour of the meeting."""
 
     @_builtins.property
-    def by_lead_time(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.SegmentRate]:
-        """Share attended by time from booking to meeting."""
+    def by_days_ahead(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.SegmentRate]:
+        """Share attended by days from booking to meeting."""
 
     @_builtins.property
     def by_tier(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.SegmentRate]:
@@ -3135,7 +3135,7 @@ class ShowRate(_message.Message):
         best_hour: _builtins.int | None = ...,
         by_day: _abc.Iterable[_core_pb2.DayRate] | None = ...,
         by_hour: _abc.Iterable[_core_pb2.HourRate] | None = ...,
-        by_lead_time: _abc.Iterable[_core_pb2.SegmentRate] | None = ...,
+        by_days_ahead: _abc.Iterable[_core_pb2.SegmentRate] | None = ...,
         by_tier: _abc.Iterable[_core_pb2.SegmentRate] | None = ...,
         confirmation_effect: Global___FlagEffect | None = ...,
         reminder_effect: Global___FlagEffect | None = ...,
@@ -3145,7 +3145,7 @@ class ShowRate(_message.Message):
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_best_day", b"_best_day", "_best_hour", b"_best_hour", "_overall_rate", b"_overall_rate", "_unknown_attendance_share", b"_unknown_attendance_share", "best_day", b"best_day", "best_hour", b"best_hour", "confirmation_effect", b"confirmation_effect", "estimate", b"estimate", "overall_rate", b"overall_rate", "reminder_effect", b"reminder_effect", "reschedule_effect", b"reschedule_effect", "unknown_attendance_share", b"unknown_attendance_share"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_day", b"_best_day", "_best_hour", b"_best_hour", "_overall_rate", b"_overall_rate", "_unknown_attendance_share", b"_unknown_attendance_share", "best_day", b"best_day", "best_hour", b"best_hour", "by_day", b"by_day", "by_hour", b"by_hour", "by_lead_time", b"by_lead_time", "by_tier", b"by_tier", "confirmation_effect", b"confirmation_effect", "estimate", b"estimate", "insights", b"insights", "overall_rate", b"overall_rate", "reminder_effect", b"reminder_effect", "reschedule_effect", b"reschedule_effect", "sample_size", b"sample_size", "unknown_attendance_share", b"unknown_attendance_share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_day", b"_best_day", "_best_hour", b"_best_hour", "_overall_rate", b"_overall_rate", "_unknown_attendance_share", b"_unknown_attendance_share", "best_day", b"best_day", "best_hour", b"best_hour", "by_day", b"by_day", "by_days_ahead", b"by_days_ahead", "by_hour", b"by_hour", "by_tier", b"by_tier", "confirmation_effect", b"confirmation_effect", "estimate", b"estimate", "insights", b"insights", "overall_rate", b"overall_rate", "reminder_effect", b"reminder_effect", "reschedule_effect", b"reschedule_effect", "sample_size", b"sample_size", "unknown_attendance_share", b"unknown_attendance_share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__best_day: _TypeAlias = _typing.Literal["best_day"]  # noqa: Y015
     _WhichOneofArgType__best_day: _TypeAlias = _typing.Literal["_best_day", b"_best_day"]  # noqa: Y015
