@@ -74,6 +74,8 @@ class WeightsOutcome(Stored):
     """What was fitted, promoted or not."""
     after: Weights
     """In force after the run."""
+    version: str = ""
+    """Of the stored weights; empty when none were stored."""
     promoted: bool = False
     forced: bool = False
     n: int = 0

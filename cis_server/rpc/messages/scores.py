@@ -1,0 +1,90 @@
+"""`cis.v1.LeadScore` from a scored lead."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from cis_client.v1 import core_pb2
+from cis_server.domain.model_info import ModelInfo
+from cis_server.domain.scores import ConversionProbability, LeadScore
+from cis_server.domain.vocabulary import Tier
+from cis_server.domain.weights import Weights
+from cis_server.rpc.messages.values import TIER_NUMBER, model_message
+
+_TARGET_NUMBER = {
+    name.removeprefix("CONVERSION_TARGET_").lower(): number
+    for name, number in core_pb2.ConversionTarget.items()
+    if number
+}
+
+
+def weights_message(weights: Weights) -> core_pb2.Weights:
+    """The message of five weights."""
+    return core_pb2.Weights(**weights.as_dict())
+
+
+def score_message(
+    score: LeadScore, model: ModelInfo | None, model_version: str = ""
+) -> core_pb2.LeadScore:
+    """Everything about one scored lead.
+
+    Args:
+        score: the scored lead.
+        model: what told the weights; None in batches, where it stands once.
+        model_version: version of the model behind the conversion probability.
+    """
+    components = score.components.as_dict()
+    contributions: dict[str, Any] = dict(zip(components, score.contributions, strict=True))
+    return core_pb2.LeadScore(
+        lead_id=score.lead_id,
+        score=score.score,
+        tier=TIER_NUMBER[score.tier],
+        components=core_pb2.Components(**components),
+        contributions=core_pb2.Contributions(**contributions),
+        weighted_sum=score.weighted_sum,
+        weights=weights_message(score.weights),
+        suppressed=score.suppressed,
+        suppression_reason=score.suppression_reason,
+        tier_channels=score.tier_channels,
+        channels=score.channels,
+        conversion_probability=_probability(score.conversion_probability, model_version),
+        reasons=[
+            core_pb2.Reason(factor=r.factor, points=r.points, text=r.text) for r in score.reasons
+        ],
+        model=model_message(model) if model is not None else None,
+    )
+
+
+def basic_score_message(score: LeadScore, model_version: str = "") -> core_pb2.LeadScore:
+    """Id, score, tier, suppression and probability of one scored lead."""
+    return core_pb2.LeadScore(
+        lead_id=score.lead_id,
+        score=score.score,
+        tier=TIER_NUMBER[score.tier],
+        suppressed=score.suppressed,
+        suppression_reason=score.suppression_reason,
+        conversion_probability=_probability(score.conversion_probability, model_version),
+    )
+
+
+def tier_counts(scores: Iterable[LeadScore]) -> core_pb2.TierCounts:
+    """How many leads ended in each tier."""
+    counts = dict.fromkeys(Tier, 0)
+    for score in scores:
+        counts[score.tier] += 1
+    return core_pb2.TierCounts(**{tier.label: count for tier, count in counts.items()})
+
+
+def _probability(
+    value: ConversionProbability | None, model_version: str
+) -> core_pb2.ConversionProbability | None:
+    if value is None:
+        return None
+    return core_pb2.ConversionProbability(
+        probability=value.probability,
+        low=value.low,
+        high=value.high,
+        target=_TARGET_NUMBER.get(value.target, core_pb2.CONVERSION_TARGET_CONVERTED),
+        model_version=model_version,
+    )
