@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 
 from cis_server.domain.clients import CampaignRecord, ClientRecord
 from cis_server.domain.lead import Lead
-from cis_server.domain.suppression import SuppressionEntry
+from cis_server.domain.suppression import IdentifierKind
 from cis_server.domain.vocabulary import PatternStatus, PatternType, Source, Tier
 
 
@@ -59,8 +59,8 @@ class SuppressionList:
     client_id: str | None
     """None: the global list."""
     revision: str
-    entries: Iterable[SuppressionEntry]
-    """Read once."""
+    identifiers: Iterable[tuple[IdentifierKind, str]]
+    """In any order and spelling, repeated ones allowed; read once. Serving keeps keyed hashes."""
 
 
 class PatternKey(NamedTuple):

@@ -49,7 +49,7 @@ DAY_NAMES: Final = (
 
 # A cell that nothing recommends can still be the only one inside a gap interval.
 _LEAST_PREFERENCE = 0.01
-_MOST_CHOICES = 256
+_MOST_CHOICES = 8  # campaigns with hours of their own are few; each keeps some 20 kB
 
 
 @dataclass(frozen=True, slots=True)
