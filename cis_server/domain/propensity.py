@@ -51,11 +51,13 @@ class CategoricalFeature:
     """A category, one-hot: one column a level.
 
     A value that is no level falls to `OTHER_LEVEL`, a missing one to `MISSING_LEVEL`; where the
-    feature has no such level it fills no column, which makes it the reference.
+    feature has no such level it fills no column, as the reference does.
     """
 
     name: str
     levels: tuple[str, ...]
+    reference: str = ""
+    """The level without a column, which the others are compared with."""
 
     @property
     def width(self) -> int:
@@ -211,7 +213,12 @@ def _feature_to_json(feature: Feature) -> dict[str, Any]:
             "scale": feature.scale,
             "flags_missing": feature.flags_missing,
         }
-    return {"kind": "categorical", "name": feature.name, "levels": list(feature.levels)}
+    return {
+        "kind": "categorical",
+        "name": feature.name,
+        "levels": list(feature.levels),
+        "reference": feature.reference,
+    }
 
 
 def _feature_from_json(data: Mapping[str, Any]) -> Feature:
@@ -221,5 +228,6 @@ def _feature_from_json(data: Mapping[str, Any]) -> Feature:
             raise ValueError(f"feature {data['name']!r} has no usable scale")
         return NumericFeature(str(data["name"]), mean, scale, bool(data["flags_missing"]))
     if data["kind"] == "categorical":
-        return CategoricalFeature(str(data["name"]), tuple(str(level) for level in data["levels"]))
+        levels = tuple(str(level) for level in data["levels"])
+        return CategoricalFeature(str(data["name"]), levels, str(data["reference"]))
     raise ValueError(f"unknown kind of feature {data['kind']!r}")

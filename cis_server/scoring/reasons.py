@@ -1,0 +1,260 @@
+"""Why a score is what it is: the strongest factors for and against, in plain words.
+
+A reason's points are its effect on the unrounded score: points of the component, divided by its
+maximum, times 100, times the weight. Under the default weights that is the points themselves, and
+what all factors of a lead gained adds up to its unrounded score.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from functools import partial
+from typing import Final
+
+from cis_server.domain.lead import Lead
+from cis_server.domain.scores import MAX_POINTS, Reason
+from cis_server.domain.weights import COMPONENTS, Weights
+from cis_server.scoring.kernel import CodedLead
+from cis_server.scoring.points import POINTS
+from cis_server.scoring.titles import ParsedTitle
+
+MAX_REASONS: Final = 3
+"""How many reasons for, and how many against, are given."""
+
+
+@dataclass(frozen=True, slots=True)
+class Factor:
+    """One signal before it is put into words."""
+
+    name: str
+    gained: float
+    """Score points it brought, 0 or more."""
+    missed: float
+    """Score points it fell short of its maximum, or took, 0 or more."""
+    text: Callable[[], str]
+    """Words for it, made only when it is among the strongest."""
+    background: bool = False
+    """Whether it says little by itself and gives way to every other factor (a clean record)."""
+
+
+def reasons_of(factors: Iterable[Factor]) -> tuple[Reason, ...]:
+    """Up to three strongest for, then up to three strongest against; ties in the order given.
+
+    Any source of factors will do, as long as their points are score points.
+    """
+    items = list(factors)
+    gains = sorted(
+        (factor for factor in items if factor.gained > 0), key=lambda f: (f.background, -f.gained)
+    )[:MAX_REASONS]
+    misses = sorted((factor for factor in items if factor.missed > 0), key=lambda f: -f.missed)
+    return (
+        *(Reason(factor.name, factor.gained, factor.text()) for factor in gains),
+        *(Reason(factor.name, -factor.missed, factor.text()) for factor in misses[:MAX_REASONS]),
+    )
+
+
+def score_factors(
+    lead: Lead, coded: CodedLead, title: ParsedTitle, weights: Weights
+) -> list[Factor]:
+    """Every signal of the five components for one lead.
+
+    Args:
+        lead: the lead, for the words.
+        coded: the same lead as the kernel read it, for the points.
+        title: its parsed title.
+        weights: those the score was made with.
+    """
+    p = POINTS
+    scale = {
+        name: 100.0 * weight / most
+        for name, weight, most in zip(COMPONENTS, weights.as_tuple(), MAX_POINTS, strict=True)
+    }
+
+    def signal(
+        component: str, name: str, got: float, most: float, text: Callable[[], str]
+    ) -> Factor:
+        each = scale[component]
+        return Factor(name, got * each, (most - got) * each, text)
+
+    email = (0.0, p.email_unverified, p.email_verified)[coded.email]
+    phone = (0.0, p.phone_unverified, p.phone_verified)[coded.phone]
+    linkedin = p.linkedin * coded.linkedin
+    personal = p.personal_email * coded.personal_email
+    country = (0.0, p.country_aliased, p.country)[coded.country]
+    role = _by_age(coded.role_days, p.new_role_days, p.new_role, p.recent_role_days, p.recent_role)
+    funding = _by_age(
+        coded.funding_days,
+        p.fresh_funding_days,
+        p.fresh_funding,
+        p.recent_funding_days,
+        p.recent_funding,
+    )
+    factors = [
+        signal("data_quality", "email", email, p.email_verified, lambda: _email(lead, coded)),
+        signal("data_quality", "phone", phone, p.phone_verified, lambda: _phone(coded)),
+        signal("data_quality", "linkedin", linkedin, p.linkedin, lambda: _linkedin(coded)),
+        signal(
+            "data_quality", "personal_email", personal, p.personal_email, lambda: _personal(coded)
+        ),
+        signal(
+            "authority",
+            "authority",
+            float(coded.authority),
+            p.max_authority,
+            lambda: _authority(lead, title, coded),
+        ),
+        signal(
+            "company_fit",
+            "industry",
+            p.industry * coded.industry,
+            p.industry,
+            lambda: _industry(lead, coded),
+        ),
+        signal(
+            "company_fit",
+            "company_size",
+            size_points(coded),
+            p.size_in_range,
+            lambda: _size(coded),
+        ),
+        signal("company_fit", "country", country, p.country, lambda: _country(lead, coded)),
+        signal("timing", "new_role", role, p.new_role, lambda: _role(coded)),
+        signal("timing", "hiring", p.hiring * coded.hiring, p.hiring, lambda: _hiring(lead)),
+        signal("timing", "funding", funding, p.fresh_funding, lambda: _funding(coded)),
+    ]
+    return factors + _risk_factors(coded, scale["risk"])
+
+
+def size_points(coded: CodedLead) -> float:
+    """Company-fit points of the head-count; as the kernel counts them."""
+    if coded.headcount <= 0:
+        return 0.0
+    if coded.headcount < coded.headcount_min:
+        return POINTS.size_below
+    if coded.headcount <= coded.headcount_max:
+        return POINTS.size_in_range
+    if coded.headcount <= POINTS.size_above_factor * coded.headcount_max:
+        return POINTS.size_above
+    return 0.0
+
+
+def _by_age(days: int, first: float, full: float, second: float, part: float) -> float:
+    if days < 0:
+        return 0.0
+    return full if days < first else part if days < second else 0.0
+
+
+def _risk_factors(coded: CodedLead, each: float) -> list[Factor]:
+    """Deductions at their face value, and what is left of the 15 points."""
+    signals = (
+        ("unsubscribed", coded.unsubscribed, POINTS.unsubscribed, "has unsubscribed"),
+        ("competitor", coded.competitor, POINTS.competitor, "belongs to a competitor's domain"),
+        ("bounce", coded.bounced, POINTS.bounce, "a message has bounced before"),
+        (
+            "unsuitable_title",
+            coded.unsuitable,
+            POINTS.unsuitable_title,
+            "the title is one that seldom decides (assistant, intern, student, coordinator, "
+            "receptionist)",
+        ),
+    )
+    taken = [
+        Factor(name, 0.0, points * each, partial(str, text))
+        for name, present, points, text in signals
+        if present
+    ]
+    left = max(POINTS.max_risk - sum(points for _, on, points, _ in signals if on), 0.0)
+    words = (
+        "no bounce, opt-out or other risk is known" if not taken else "part of the risk allowance"
+    )
+    return [*taken, Factor("low_risk", left * each, 0.0, lambda: words, background=True)]
+
+
+def _email(lead: Lead, coded: CodedLead) -> str:
+    if coded.email == 2:
+        return "the e-mail address is verified"
+    if coded.email == 1:
+        return f"the e-mail address is not verified ({lead.email_status.value.replace('_', ' ')})"
+    return "the e-mail address is invalid" if lead.email else "no e-mail address"
+
+
+def _phone(coded: CodedLead) -> str:
+    return ("no phone number", "the phone number is not verified", "the phone number is verified")[
+        coded.phone
+    ]
+
+
+def _linkedin(coded: CodedLead) -> str:
+    return "a LinkedIn profile is known" if coded.linkedin else "no LinkedIn profile"
+
+
+def _personal(coded: CodedLead) -> str:
+    return "a personal address is known" if coded.personal_email else "no personal address"
+
+
+_LEVELS: Final = {
+    "founder": "a founder or owner",
+    "ceo": "the head of the company",
+    "c_level": "a chief officer",
+    "vp": "a vice president",
+    "director": "a director",
+    "head": "a head of function",
+    "manager": "a manager or lead",
+}
+
+
+def _authority(lead: Lead, title: ParsedTitle, coded: CodedLead) -> str:
+    most = f"{coded.authority} of {MAX_POINTS[1]} for authority"
+    if title.level is None:
+        if coded.authority:
+            return f'no title, seniority "{lead.seniority}": {most}'
+        return "no title"
+    shown = " ".join((lead.title or "").split())[:80]
+    if coded.authority > title.points:
+        return f'title "{shown}" names no rank, seniority "{lead.seniority}": {most}'
+    reading = _LEVELS.get(title.level)
+    return f'title "{shown}" {f"is {reading}" if reading else "names no rank"}: {most}'
+
+
+def _industry(lead: Lead, coded: CodedLead) -> str:
+    if not lead.industry or not lead.industry.strip():
+        return "the industry is not known"
+    shown = " ".join(lead.industry.split())[:80]
+    return f'industry "{shown}" {"is" if coded.industry else "is not"} a target'
+
+
+def _size(coded: CodedLead) -> str:
+    if coded.headcount <= 0:
+        return "the number of employees is not known"
+    wanted = f"the wanted {coded.headcount_min} to {coded.headcount_max}"
+    if coded.headcount < coded.headcount_min:
+        return f"{coded.headcount} employees, below {wanted}"
+    if coded.headcount <= coded.headcount_max:
+        return f"{coded.headcount} employees, inside {wanted}"
+    return f"{coded.headcount} employees, above {wanted}"
+
+
+def _country(lead: Lead, coded: CodedLead) -> str:
+    if not lead.country or not lead.country.strip():
+        return "the country is not known"
+    shown = " ".join(lead.country.split())[:60]
+    return f"{shown} {'is' if coded.country == 2 else 'is not'} a target country"
+
+
+def _role(coded: CodedLead) -> str:
+    if coded.role_days < 0:
+        return "no usable date of the role's start"
+    return f"in the role for {coded.role_days} days"
+
+
+def _hiring(lead: Lead) -> str:
+    if lead.is_hiring is None:
+        return "whether the company is hiring is not known"
+    return "the company is hiring" if lead.is_hiring else "the company is not hiring"
+
+
+def _funding(coded: CodedLead) -> str:
+    if coded.funding_days < 0:
+        return "no usable date of a funding round"
+    return f"latest funding {coded.funding_days} days ago"
