@@ -103,11 +103,18 @@ class RiskSet:
             strata=strata,
         )
 
-    def counts(self, levels: Levels) -> StratumCounts:
-        """Rows and events per value and stratum for a dimension of the units."""
+    def counts(self, levels: Levels, among: BoolArray | None = None) -> StratumCounts:
+        """Rows and events per value and stratum for a dimension of the units.
+
+        Args:
+            levels: the dimension.
+            among: rows that count, all of them by default.
+        """
         kept = levels.code >= 0
         row, code = self._spread(levels.unit[kept], levels.code[kept])
         known, _ = self._spread(np.flatnonzero(levels.known), None)
+        if among is not None:
+            row, code, known = row[among[row]], code[among[row]], known[among[known]]
         return self.row_counts(row, code, known, len(levels.values))
 
     def row_counts(

@@ -1,0 +1,94 @@
+"""How conversations go on each channel."""
+
+from __future__ import annotations
+
+import numpy as np
+import polars as pl
+
+from cis_server.detectors.estimates import shrunk_estimates
+from cis_server.detectors.rounding import rounded, rounded_rate
+from cis_server.detectors.settings import DetectorSettings
+from cis_server.domain.dataset import Dataset
+from cis_server.domain.patterns import ConversationQuality, SentimentCount
+from cis_server.domain.vocabulary import ThreadOutcome, ThreadStatus
+
+_WON = (ThreadOutcome.CONVERTED.value, ThreadOutcome.MEETING_BOOKED.value)
+_ENDED = (ThreadStatus.RESOLVED.value, ThreadStatus.CONVERTED.value, ThreadStatus.DEAD.value)
+_INBOUND = "inbound"
+
+
+def conversation_quality(
+    dataset: Dataset, settings: DetectorSettings
+) -> dict[str, ConversationQuality] | None:
+    """Length, answer times, sentiment and conversion of the threads of each channel.
+
+    The conversion rate is over threads that have come to an end; running ones are not failures.
+
+    Args:
+        dataset: threads and messages; those begun in the window count.
+        settings: minimum of ended threads per channel.
+
+    Returns:
+        By channel name; None when no channel has enough ended threads.
+    """
+    window = dataset.window
+    threads = dataset.threads.filter(
+        pl.col("created_at").is_between(window.start, window.as_of), pl.col("channel").is_not_null()
+    ).with_columns(
+        won=pl.col("outcome").is_in(_WON).fill_null(False),
+        ended=pl.col("status").is_in(_ENDED) | pl.col("outcome").is_in(_WON).fill_null(False),
+    )
+    inbound = dataset.messages.filter(
+        pl.col("direction") == _INBOUND, pl.col("sent_at") <= window.as_of
+    ).join(threads.select("thread_id", "channel"), on="thread_id", how="inner")
+    rows = (
+        threads.group_by("channel")
+        .agg(
+            threads=pl.len(),
+            ended=pl.col("ended").sum(),
+            won=pl.col("won").sum(),
+            messages=pl.col("message_count").mean(),
+            theirs=pl.col("their_message_count").mean(),
+        )
+        .filter(pl.col("ended") >= settings.minimum_listed)
+        .join(
+            inbound.group_by("channel").agg(
+                minutes=pl.col("response_minutes").filter(pl.col("response_minutes") >= 0).mean()
+            ),
+            on="channel",
+            how="left",
+        )
+        .sort("channel")
+    )
+    if rows.is_empty():
+        return None
+    n, k = (rows[name].to_numpy().astype(np.int64) for name in ("ended", "won"))
+    total = (int(n.sum()), int(k.sum()))
+    estimates = shrunk_estimates(n, k, baseline=total[1] / total[0], total=total)
+    sentiments = _sentiments(inbound)
+    return {
+        row["channel"]: ConversationQuality(
+            thread_count=row["threads"],
+            avg_messages_per_thread=round(row["messages"] or 0.0, 2),
+            avg_lead_messages=round(row["theirs"] or 0.0, 2),
+            avg_lead_response_minutes=None if row["minutes"] is None else round(row["minutes"], 1),
+            conversion_rate=rounded_rate(row["won"] / row["ended"]),
+            estimate=rounded(estimate),
+            sentiment_distribution=sentiments.get(row["channel"], ()),
+        )
+        for row, estimate in zip(rows.iter_rows(named=True), estimates, strict=True)
+    }
+
+
+def _sentiments(inbound: pl.DataFrame) -> dict[str, tuple[SentimentCount, ...]]:
+    counts = (
+        inbound.drop_nulls("sentiment")
+        .group_by("channel", "sentiment")
+        .agg(cnt=pl.len())
+        .sort(["channel", "cnt", "sentiment"], descending=[False, True, False])
+    )
+    found: dict[str, tuple[SentimentCount, ...]] = {}
+    for channel, sentiment, cnt in counts.iter_rows():
+        entry = SentimentCount(sentiment=sentiment, cnt=cnt)
+        found[channel] = (*found.get(channel, ()), entry)
+    return found

@@ -1,0 +1,145 @@
+"""Days to wait between touches, judged by what the later touch achieves.
+
+Gaps of winners alone say nothing: they answered early, so their gaps are short. Compared is the
+conversion hazard of touch j by the days waited before it, among all leads that received touch j.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import polars as pl
+
+from cis_server.detectors.levels import Levels, coded_levels
+from cis_server.detectors.segments import Judged
+from cis_server.domain.patterns import GapRate, SequenceGap
+from cis_server.domain.vocabulary import Verdict
+
+DEFAULT_GAPS = {1: 2.0, 2: 3.0, 3: 4.0, 4: 5.0, 5: 7.0}
+"""Days before the next touch by number of the touch before (pattern facts, section 4)."""
+_DEFAULT_SLACK = 2.0
+_SHORTEST, _LONGEST = 1.0, 14.0
+BINS = ((0, 1), (2, 2), (3, 3), (4, 4), (5, 6), (7, 9), (10, 14), (15, 29))
+"""Whole days, both ends inclusive; gaps of 30 days and more are pauses, not gaps."""
+_LABELS = tuple(str(low) if low == high else f"{low}–{high}" for low, high in BINS)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class GapTouches:
+    """Touches number `to_touch` whose waiting time is known.
+
+    Attributes:
+        touches: those touches. `gap`: the levels of their waiting time, in bins.
+    """
+
+    to_touch: int
+    touches: pl.DataFrame
+    gap: Levels
+
+
+def gap_dimension(from_touch: int) -> str:
+    """Name of the dimension of the gap after touch `from_touch`."""
+    return f"gap_{from_touch}_to_{from_touch + 1}"
+
+
+def gap_touches(touches: pl.DataFrame) -> list[GapTouches]:
+    """Touches 2 to 6 by days waited before them.
+
+    Args:
+        touches: resolved touches of a population, in order. Both the touch and the one before
+            have to be known to the day.
+    """
+    before = pl.col("gap_known").shift(1).over("lead").fill_null(True)
+    usable = touches.filter(
+        pl.col("gap_known") & before & (pl.col("gap_days") >= 0) & (pl.col("gap_days") < 30)
+    )
+    found = []
+    for from_touch in DEFAULT_GAPS:
+        rows = usable.filter(pl.col("touch_number") == from_touch + 1)
+        days = np.floor(rows["gap_days"].to_numpy())
+        ends = np.array([high for _, high in BINS])
+        code = np.searchsorted(ends, days, side="left").astype(np.int64)
+        known = np.ones(rows.height, dtype=np.bool_)
+        found.append(
+            GapTouches(
+                to_touch=from_touch + 1,
+                touches=rows,
+                gap=coded_levels(gap_dimension(from_touch), _LABELS, code, known),
+            )
+        )
+    return found
+
+
+def sequence_gaps(judged: Mapping[str, Judged], gaps: list[GapTouches]) -> tuple[SequenceGap, ...]:
+    """What to plan between touches; the default where no waiting time wins.
+
+    Args:
+        judged: dimensions of the run; a missing one leaves the default.
+        gaps: the touches behind them.
+    """
+    return tuple(_planned(judged.get(gap.gap.dimension), gap) for gap in gaps)
+
+
+def default_gaps() -> tuple[SequenceGap, ...]:
+    """The defaults of all positions."""
+    return tuple(_default(from_touch, 0, ()) for from_touch in DEFAULT_GAPS)
+
+
+def gap_days(gaps: tuple[SequenceGap, ...]) -> dict[str, float]:
+    """``touch_1_to_2`` and so on -> days to plan."""
+    return {f"touch_{gap.from_touch}_to_{gap.to_touch}": gap.gap_days for gap in gaps}
+
+
+def _planned(judged: Judged | None, gap: GapTouches) -> SequenceGap:
+    from_touch = gap.to_touch - 1
+    found = judged.by_value() if judged is not None else {}
+    rates = tuple(
+        GapRate(gap_days_min=low, gap_days_max=high, estimate=found[label].estimate)
+        for (low, high), label in zip(BINS, _LABELS, strict=True)
+        if label in found
+    )
+    winners = [
+        _LABELS.index(segment.value)
+        for segment in (judged.segments if judged is not None else ())
+        if segment.verdict is Verdict.WINNING
+    ]
+    if not winners:
+        return _default(from_touch, gap.touches.height, rates)
+    first = last = winners[0]
+    while first - 1 in winners:
+        first -= 1
+    while last + 1 in winners:
+        last += 1
+    low, high = BINS[winners[0]]
+    days = gap.touches["gap_days"]
+    median = days.filter((days >= low) & (days < high + 1)).median()
+    return SequenceGap(
+        from_touch=from_touch,
+        to_touch=gap.to_touch,
+        gap_days=_clamped(round(float(median), 2) if isinstance(median, float) else float(low)),
+        min_days=_clamped(float(BINS[first][0])),
+        max_days=_clamped(float(BINS[last][1])),
+        sample=gap.touches.height,
+        learned=True,
+        rates=rates,
+    )
+
+
+def _default(from_touch: int, sample: int, rates: tuple[GapRate, ...]) -> SequenceGap:
+    days = DEFAULT_GAPS[from_touch]
+    return SequenceGap(
+        from_touch=from_touch,
+        to_touch=from_touch + 1,
+        gap_days=days,
+        min_days=days,
+        max_days=days + _DEFAULT_SLACK,
+        sample=sample,
+        learned=False,
+        rates=rates,
+    )
+
+
+def _clamped(days: float) -> float:
+    return min(_LONGEST, max(_SHORTEST, days))

@@ -1,0 +1,332 @@
+"""HOW: which channels, in which order."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import polars as pl
+
+from cis_server.detectors.attribution import channel_attribution
+from cis_server.detectors.blocks import Blocks, InsufficientData
+from cis_server.detectors.conversations import conversation_quality
+from cis_server.detectors.engagement import email_engagement
+from cis_server.detectors.envelope import envelope, require_enough
+from cis_server.detectors.levels import Levels, levels
+from cis_server.detectors.outcomes import Population, population
+from cis_server.detectors.paths import (
+    ARROW,
+    COUNT_LABELS,
+    Paths,
+    channel_levels,
+    channel_paths,
+    channel_strata,
+    count_levels,
+    count_strata,
+    first_channel_levels,
+    sequence_levels,
+    transition_levels,
+)
+from cis_server.detectors.risk_set import RiskSet
+from cis_server.detectors.rounding import rounded_rate
+from cis_server.detectors.segments import Judged, Segments
+from cis_server.detectors.settings import DetectorSettings
+from cis_server.domain.dataset import Dataset
+from cis_server.domain.patterns import (
+    AttributeRanking,
+    ChannelCount,
+    FirstTouch,
+    HowPattern,
+    MultiChannelLift,
+    SequencePatterns,
+    SequenceRate,
+    Transition,
+)
+from cis_server.domain.rates import RateEstimate, SegmentRate
+from cis_server.domain.vocabulary import PatternType, Tier, Verdict
+
+_METHOD = (
+    "rates by beta-binomial shrinkage; Fisher or score test against the complement with "
+    "Benjamini-Hochberg over all segments; Mantel-Haenszel over score tier and touch number with "
+    "channels used so far; sequences among leads that received as many touches; Markov removal "
+    "effect (association)"
+)
+_UNKNOWN_TIER = "unknown"
+_TIERS = (*(tier.label for tier in reversed(Tier)), _UNKNOWN_TIER)
+
+CONTENT_FACTS = ("contact", "message_type", "script_id", "segment_count")
+"""Content keys that are facts of the channel rather than of the message."""
+
+
+def detect_how(
+    dataset: Dataset,
+    *,
+    settings: DetectorSettings | None = None,
+    run: Population | None = None,
+) -> HowPattern:
+    """Compare channels, their order and number, with tier and touch number held fixed.
+
+    Args:
+        dataset: one client's frames and window.
+        settings: thresholds.
+        run: the labelled population of this dataset, when it is known already.
+
+    Returns:
+        The pattern; the same data give the same pattern whatever the row order. Draws of the
+        bootstrap depend on client and `as_of` alone.
+
+    Raises:
+        InsufficientData: too few touched leads, conversions or non-conversions.
+    """
+    settings = settings or DetectorSettings()
+    run = run or population(dataset, settings)
+    paths = channel_paths(run, settings)
+    units, converted = paths.leads.height, int(paths.won.sum())
+    require_enough(units, converted, "touched leads", settings)
+    blocks = Blocks()
+    judged = _judged(run, paths, blocks, settings)
+
+    def listed(block: str, dimension: str) -> tuple[SegmentRate, ...]:
+        return blocks.run(block, lambda: judged[dimension].segments or None, ())
+
+    effectiveness = listed("channel_effectiveness", "channel")
+    touches = listed("touch_effectiveness", "touch_channel")
+    first = blocks.run("first_touch_effectiveness", lambda: _first_touch(judged), None)
+    sequences = blocks.run("sequence_patterns", lambda: _sequences(judged, settings), None)
+    tiers = blocks.run("tier_channel_effectiveness", lambda: _tiers(judged), {})
+    multi = blocks.run("multi_channel_lift", lambda: _multi(judged, settings), None)
+    mails = blocks.run("email_engagement_correlation", lambda: email_engagement(run, settings), None)
+    quality = blocks.run(
+        "channel_conversation_quality", lambda: conversation_quality(dataset, settings), {}
+    )
+    bookings = blocks.run("booking_channel_distribution", lambda: _bookings(run), {})
+    transitions = blocks.run("channel_transitions", lambda: _transitions(judged), ())
+    attribution = blocks.run(
+        "attribution", lambda: channel_attribution(paths, dataset, settings), None
+    )
+    facts = blocks.run("channel_attributes", lambda: _facts(judged, settings), ())
+    return HowPattern(
+        envelope=envelope(
+            PatternType.HOW,
+            run,
+            blocks,
+            unit="leads",
+            method=_METHOD,
+            sample=units,
+            converted=converted,
+        ),
+        channel_effectiveness=effectiveness,
+        touch_effectiveness=touches,
+        first_touch_effectiveness=first,
+        sequence_patterns=sequences,
+        tier_channel_effectiveness=tiers,
+        multi_channel_lift=multi,
+        email_engagement_correlation=mails,
+        channel_conversation_quality=quality,
+        booking_channel_distribution=bookings,
+        channel_transitions=transitions,
+        attribution=attribution,
+        channel_attributes=facts,
+    )
+
+
+def _judged(
+    run: Population, paths: Paths, blocks: Blocks, settings: DetectorSettings
+) -> Mapping[str, Judged]:
+    segments = Segments(settings, float(paths.won.mean()))
+    touches = run.resolved_touches
+    success = touches["success"].to_numpy()
+    hazard = float(success.mean())
+    touch_risk = RiskSet.of_touches(touches, settings.touch_cap)
+
+    def add_touches(dimension: Levels) -> None:
+        segments.add(dimension, success, touch_risk, baseline=hazard)
+
+    def add_channels() -> None:
+        segments.add(channel_levels(paths, "channel"), paths.won, strata=channel_strata(paths))
+
+    def add_tiers() -> None:
+        tier = paths.leads["tier"].fill_null(_UNKNOWN_TIER).to_numpy()
+        for name in _TIERS:
+            among = tier == name
+            if among.any():
+                segments.add(
+                    channel_levels(paths, f"tier.{name}", among),
+                    paths.won,
+                    strata=channel_strata(paths, among),
+                    baseline=float(paths.won[among].mean()),
+                )
+
+    def add_sequences() -> None:
+        for length in range(2, settings.sequence_length + 1):
+            dimension, strata = sequence_levels(paths, length, settings)
+            if dimension.values:
+                baseline = float(paths.won[dimension.known].mean())
+                segments.add(dimension, paths.won, strata=strata, baseline=baseline)
+
+    def add_counts() -> None:
+        for dimension, strata in zip(count_levels(paths), count_strata(paths), strict=True):
+            if dimension.known.any():
+                baseline = float(paths.won[dimension.known].mean())
+                segments.add(dimension, paths.won, strata=strata, baseline=baseline)
+
+    def add_facts() -> None:
+        for dimension in _fact_levels(touches, settings):
+            segments.add(dimension, success, touch_risk, baseline=hazard)
+
+    blocks.step("channel_effectiveness", add_channels)
+    blocks.step(
+        "touch_effectiveness",
+        lambda: add_touches(levels("touch_channel", touches["channel"], limit=1000)),
+    )
+    blocks.step(
+        "first_touch_effectiveness",
+        lambda: segments.add(first_channel_levels(paths), paths.won, paths.risk),
+    )
+    blocks.step("sequence_patterns", add_sequences)
+    blocks.step("tier_channel_effectiveness", add_tiers)
+    blocks.step("multi_channel_lift", add_counts)
+    blocks.step("channel_transitions", lambda: add_touches(transition_levels(touches)))
+    blocks.step("channel_attributes", add_facts)
+    return segments.judged()
+
+
+def _first_touch(judged: Mapping[str, Judged]) -> FirstTouch | None:
+    rates = judged["first_channel"].segments
+    best = next((s.value for s in rates if s.verdict is Verdict.WINNING), None)
+    return FirstTouch(rates=rates, best_first_channel=best) if rates else None
+
+
+def _sequences(
+    judged: Mapping[str, Judged], settings: DetectorSettings
+) -> SequencePatterns | None:
+    by_length = {
+        length: tuple(
+            SequenceRate(
+                channels=tuple(segment.value.split(ARROW)), sequence=segment.value, segment=segment
+            )
+            for segment in judged[f"sequence_{length}"].headline(settings.headline_segments)
+        )
+        for length in range(2, settings.sequence_length + 1)
+        if f"sequence_{length}" in judged
+    }
+    everything = sorted(
+        (entry for entries in by_length.values() for entry in entries),
+        key=lambda entry: (
+            entry.segment.verdict is not Verdict.WINNING,
+            -entry.segment.estimate.low,
+            -entry.segment.estimate.sample,
+            entry.sequence,
+        ),
+    )
+    if not everything:
+        return None
+    return SequencePatterns(
+        winning_sequences=tuple(e for e in everything if e.segment.verdict is Verdict.WINNING),
+        sequences=tuple(everything),
+        three_channel=by_length.get(3, ()),
+    )
+
+
+def _tiers(judged: Mapping[str, Judged]) -> dict[str, tuple[SegmentRate, ...]] | None:
+    found = {
+        name: judged[f"tier.{name}"].segments
+        for name in _TIERS
+        if f"tier.{name}" in judged and judged[f"tier.{name}"].segments
+    }
+    return found or None
+
+
+def _multi(
+    judged: Mapping[str, Judged], settings: DetectorSettings
+) -> MultiChannelLift | None:
+    """One channel against several; what to recommend follows the lift with tier and touch number
+    held fixed, and is unknown as long as its interval contains 1."""
+    if "multi_channel" not in judged:
+        return None
+    kinds = {value: s.estimate for value, s in judged["multi_channel"].by_value().items()}
+    counts = judged["channel_count"]
+    buckets = counts.by_value()
+    best = next((s.value for s in counts.segments if s.verdict is Verdict.WINNING), None)
+    single, multi = kinds.get("single"), kinds.get("multi")
+    enough = (
+        single is not None
+        and multi is not None
+        and min(single.sample, multi.sample) >= settings.minimum_tested
+    )
+    return MultiChannelLift(
+        single_channel_rate=single.rate if single else None,
+        multi_channel_rate=multi.rate if multi else None,
+        multi_channel_lift=multi.adjusted_lift if enough and multi else None,
+        single=single,
+        multi=multi,
+        recommendation=_recommended(multi) if enough and multi else "unknown",
+        optimal_channel_count=best,
+        buckets=tuple(
+            ChannelCount(channels=label, estimate=buckets[label].estimate)
+            for label in COUNT_LABELS
+            if label in buckets
+        ),
+    )
+
+
+def _recommended(multi: RateEstimate) -> str:
+    if multi.stratified_low is not None and multi.stratified_low > 1:
+        return "multi"
+    if multi.stratified_high is not None and multi.stratified_high < 1:
+        return "single"
+    return "unknown"
+
+
+def _bookings(run: Population) -> dict[str, float] | None:
+    counts = (
+        run.touches.filter("success").group_by("channel").agg(n=pl.len()).sort("channel")
+    )
+    total = int(counts["n"].sum())
+    if not total:
+        return None
+    return {name: rounded_rate(n / total) for name, n in counts.iter_rows()}
+
+
+def _transitions(judged: Mapping[str, Judged]) -> tuple[Transition, ...] | None:
+    found = []
+    for segment in judged["transition"].segments:
+        before, after = segment.value.split(ARROW)
+        found.append(
+            Transition(from_channel=before, to_channel=after, estimate=segment.estimate)
+        )
+    return tuple(found) or None
+
+
+def _fact_levels(touches: pl.DataFrame, settings: DetectorSettings) -> list[Levels]:
+    """Facts of a channel that vary within it, as ``<channel>.<fact>`` over its touches."""
+    found: list[Levels] = []
+    channel = touches["channel"].to_numpy()
+    content = touches["content"].fill_null("")
+    for fact in CONTENT_FACTS:
+        # Most snapshots lack most facts; parsing only those that have one is what makes it quick.
+        has = content.str.contains(f'"{fact}"', literal=True)
+        rows = np.flatnonzero(has.to_numpy())
+        if not rows.size:
+            continue
+        parsed = content.filter(has).str.json_path_match(f"$.{fact}").str.strip_chars()
+        text = np.full(touches.height, None, dtype=object)
+        text[rows] = parsed.str.to_lowercase().to_numpy()
+        for name in sorted(set(channel[rows].tolist())):
+            values = pl.Series(np.where(channel == name, text, None).tolist(), dtype=pl.String)
+            if values.drop_nulls().n_unique() > 1:
+                found.append(levels(f"{name}.{fact}", values, limit=settings.ranked_levels))
+    return found
+
+
+def _facts(
+    judged: Mapping[str, Judged], settings: DetectorSettings
+) -> tuple[AttributeRanking, ...]:
+    found = tuple(
+        dimension.ranking(settings.ranked_levels)
+        for name, dimension in judged.items()
+        if name.rpartition(".")[2] in CONTENT_FACTS and dimension.segments
+    )
+    if not found:
+        raise InsufficientData("no fact of a channel that varies")
+    return found
