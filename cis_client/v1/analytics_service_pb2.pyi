@@ -380,7 +380,7 @@ class GetConversationStatsResponse(_message.Message):
         """The period answered."""
 
     @_builtins.property
-    def top_objections(self) -> _containers.RepeatedCompositeFieldContainer[_patterns_pb2.ObjectionRate]:
+    def top_objections(self) -> _containers.RepeatedCompositeFieldContainer[_patterns_pb2.ObjectionCount]:
         """Most frequent objections, at most five."""
 
     @_builtins.property
@@ -404,7 +404,7 @@ class GetConversationStatsResponse(_message.Message):
         avg_messages: _builtins.float | None = ...,
         avg_our_response_minutes: _builtins.float | None = ...,
         avg_their_response_minutes: _builtins.float | None = ...,
-        top_objections: _abc.Iterable[_patterns_pb2.ObjectionRate] | None = ...,
+        top_objections: _abc.Iterable[_patterns_pb2.ObjectionCount] | None = ...,
         sentiments: _abc.Iterable[_patterns_pb2.SentimentCount] | None = ...,
         common_questions: _abc.Iterable[_patterns_pb2.CommonQuestion] | None = ...,
     ) -> None: ...

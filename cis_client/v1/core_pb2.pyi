@@ -823,102 +823,6 @@ class SegmentRate(_message.Message):
 Global___SegmentRate: _TypeAlias = SegmentRate  # noqa: Y015
 
 @_typing.final
-class SegmentRateList(_message.Message):
-    """Several segments, where a map needs a list for its value."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ITEMS_FIELD_NUMBER: _builtins.int
-    @_builtins.property
-    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___SegmentRate]:
-        """The segments in rank order."""
-
-    def __init__(
-        self,
-        *,
-        items: _abc.Iterable[Global___SegmentRate] | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___SegmentRateList: _TypeAlias = SegmentRateList  # noqa: Y015
-
-@_typing.final
-class DayRate(_message.Message):
-    """One weekday, in the lead's own time, with its rate."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    DAY_OF_WEEK_FIELD_NUMBER: _builtins.int
-    ESTIMATE_FIELD_NUMBER: _builtins.int
-    VERDICT_FIELD_NUMBER: _builtins.int
-    VALUE_FIELD_NUMBER: _builtins.int
-    day_of_week: Global___DayOfWeek.ValueType
-    """The weekday."""
-    verdict: Global___Verdict.ValueType
-    """What the evidence says."""
-    value: _builtins.str
-    """The weekday as a lower-case English word, e.g. `monday`."""
-    @_builtins.property
-    def estimate(self) -> Global___RateEstimate:
-        """Its rate; the unit is the outbound touch."""
-
-    def __init__(
-        self,
-        *,
-        day_of_week: Global___DayOfWeek.ValueType = ...,
-        estimate: Global___RateEstimate | None = ...,
-        verdict: Global___Verdict.ValueType = ...,
-        value: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["day_of_week", b"day_of_week", "estimate", b"estimate", "value", b"value", "verdict", b"verdict"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___DayRate: _TypeAlias = DayRate  # noqa: Y015
-
-@_typing.final
-class HourRate(_message.Message):
-    """One hour of the day, in the lead's own time, with its rate."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    HOUR_FIELD_NUMBER: _builtins.int
-    ESTIMATE_FIELD_NUMBER: _builtins.int
-    VERDICT_FIELD_NUMBER: _builtins.int
-    VALUE_FIELD_NUMBER: _builtins.int
-    hour: _builtins.int
-    """Hour 0..23; 9 means 09:00 to 09:59."""
-    verdict: Global___Verdict.ValueType
-    """What the evidence says."""
-    value: _builtins.str
-    """The hour as text, e.g. `9`."""
-    @_builtins.property
-    def estimate(self) -> Global___RateEstimate:
-        """Its rate; the unit is the outbound touch."""
-
-    def __init__(
-        self,
-        *,
-        hour: _builtins.int = ...,
-        estimate: Global___RateEstimate | None = ...,
-        verdict: Global___Verdict.ValueType = ...,
-        value: _builtins.str = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate", "hour", b"hour", "value", b"value", "verdict", b"verdict"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
-
-Global___HourRate: _TypeAlias = HourRate  # noqa: Y015
-
-@_typing.final
 class ModelInfo(_message.Message):
     """What told an answer, and how old that is."""
 
@@ -1154,8 +1058,8 @@ Global___ConversionProbability: _TypeAlias = ConversionProbability  # noqa: Y015
 
 @_typing.final
 class LeadScore(_message.Message):
-    """How a lead scored. In the basic view of a batch only `lead_id`, `score`, `tier`, `suppressed`
-    and `conversion_probability` are set.
+    """How a lead scored. In the basic view of a batch only `lead_id`, `score`, `tier`, `suppressed`,
+    `suppression_reason` and `conversion_probability` are set.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1186,8 +1090,9 @@ class LeadScore(_message.Message):
     suppressed: _builtins.bool
     """Whether the lead must not be contacted at all, whatever its score."""
     suppression_reason: _builtins.str
-    """Why, when suppressed: `unsubscribed`, `complained`, `do_not_contact`, `competitor`,
-    `suppression_list` or `global_suppression_list`. Unset when not suppressed.
+    """Why, when suppressed: `unsubscribed`, `do_not_contact` (set by hand, by law or by a spam
+    complaint), `competitor_domain` or `suppression_list` (the client's or the global one); the
+    first that applies. Unset when not suppressed.
     """
     @_builtins.property
     def components(self) -> Global___Components:

@@ -516,7 +516,7 @@ class SkippedClient(_message.Message):
     client_id: _builtins.str
     """The client."""
     reason: _builtins.str
-    """Code: `TOO_FEW_CONVERSIONS`, `SUBSCRIPTION` or `ALREADY_RUNNING`."""
+    """Why, in plain words with the figures."""
     converted: _builtins.int
     """Converted leads in the look-back."""
     def __init__(
@@ -557,6 +557,9 @@ class ClientLearnResult(_message.Message):
     CONVERTED_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
     SNAPSHOT_HASH_FIELD_NUMBER: _builtins.int
+    WEIGHTS_LOW_FIELD_NUMBER: _builtins.int
+    WEIGHTS_HIGH_FIELD_NUMBER: _builtins.int
+    FORCED_FIELD_NUMBER: _builtins.int
     client_id: _builtins.str
     """The client."""
     weights_status: Global___WeightsStatus.ValueType
@@ -577,6 +580,8 @@ class ClientLearnResult(_message.Message):
     """The fault, when the client failed. Empty otherwise."""
     snapshot_hash: _builtins.str
     """Hash of the data that the run saw, SHA-256 in hex."""
+    forced: _builtins.bool
+    """Whether the fitted weights went live only because the run was forced."""
     @_builtins.property
     def patterns(self) -> _containers.RepeatedCompositeFieldContainer[Global___PatternResult]:
         """How each detector ended, in the order of PatternType."""
@@ -605,6 +610,14 @@ class ClientLearnResult(_message.Message):
     def propensity(self) -> _containers.RepeatedCompositeFieldContainer[Global___PropensityResult]:
         """The propensity models, one per target."""
 
+    @_builtins.property
+    def weights_low(self) -> _core_pb2.Weights:
+        """Lower ends of the 90 % intervals of `weights_fitted`. Unset when none were fitted."""
+
+    @_builtins.property
+    def weights_high(self) -> _core_pb2.Weights:
+        """Upper ends of the 90 % intervals of `weights_fitted`. Unset when none were fitted."""
+
     def __init__(
         self,
         *,
@@ -625,10 +638,13 @@ class ClientLearnResult(_message.Message):
         converted: _builtins.int = ...,
         error: _builtins.str = ...,
         snapshot_hash: _builtins.str = ...,
+        weights_low: _core_pb2.Weights | None = ...,
+        weights_high: _core_pb2.Weights | None = ...,
+        forced: _builtins.bool = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_weights_version", b"_weights_version", "evaluation", b"evaluation", "weights_after", b"weights_after", "weights_before", b"weights_before", "weights_fitted", b"weights_fitted", "weights_version", b"weights_version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_weights_version", b"_weights_version", "evaluation", b"evaluation", "weights_after", b"weights_after", "weights_before", b"weights_before", "weights_fitted", b"weights_fitted", "weights_high", b"weights_high", "weights_low", b"weights_low", "weights_version", b"weights_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weights_version", b"_weights_version", "client_id", b"client_id", "converted", b"converted", "error", b"error", "evaluation", b"evaluation", "gates", b"gates", "patterns", b"patterns", "promoted", b"promoted", "propensity", b"propensity", "reason", b"reason", "sample_size", b"sample_size", "seconds", b"seconds", "snapshot_hash", b"snapshot_hash", "weights_after", b"weights_after", "weights_before", b"weights_before", "weights_fitted", b"weights_fitted", "weights_status", b"weights_status", "weights_version", b"weights_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weights_version", b"_weights_version", "client_id", b"client_id", "converted", b"converted", "error", b"error", "evaluation", b"evaluation", "forced", b"forced", "gates", b"gates", "patterns", b"patterns", "promoted", b"promoted", "propensity", b"propensity", "reason", b"reason", "sample_size", b"sample_size", "seconds", b"seconds", "snapshot_hash", b"snapshot_hash", "weights_after", b"weights_after", "weights_before", b"weights_before", "weights_fitted", b"weights_fitted", "weights_high", b"weights_high", "weights_low", b"weights_low", "weights_status", b"weights_status", "weights_version", b"weights_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__weights_version: _TypeAlias = _typing.Literal["weights_version"]  # noqa: Y015
     _WhichOneofArgType__weights_version: _TypeAlias = _typing.Literal["_weights_version", b"_weights_version"]  # noqa: Y015
@@ -695,6 +711,9 @@ class PropensityResult(_message.Message):
     PROMOTED_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    FORCED_FIELD_NUMBER: _builtins.int
+    N_TRAIN_FIELD_NUMBER: _builtins.int
+    N_TRAIN_CONVERTED_FIELD_NUMBER: _builtins.int
     target: _core_pb2.ConversionTarget.ValueType
     """What it predicts."""
     status: Global___PropensityStatus.ValueType
@@ -705,6 +724,12 @@ class PropensityResult(_message.Message):
     """Why it did or did not, in plain words."""
     model_version: _builtins.str
     """Its registry version. Unset when none was stored."""
+    forced: _builtins.bool
+    """Whether it went live only because the run was forced."""
+    n_train: _builtins.int
+    """Leads it was fitted on."""
+    n_train_converted: _builtins.int
+    """Of those, the converted ones."""
     @_builtins.property
     def evaluation(self) -> Global___Evaluation:
         """How good it is on outcomes not seen. Unset when none was fitted."""
@@ -723,10 +748,13 @@ class PropensityResult(_message.Message):
         promoted: _builtins.bool = ...,
         reason: _builtins.str = ...,
         model_version: _builtins.str | None = ...,
+        forced: _builtins.bool = ...,
+        n_train: _builtins.int = ...,
+        n_train_converted: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_model_version", b"_model_version", "evaluation", b"evaluation", "model_version", b"model_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_model_version", b"_model_version", "evaluation", b"evaluation", "gates", b"gates", "model_version", b"model_version", "promoted", b"promoted", "reason", b"reason", "status", b"status", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_model_version", b"_model_version", "evaluation", b"evaluation", "forced", b"forced", "gates", b"gates", "model_version", b"model_version", "n_train", b"n_train", "n_train_converted", b"n_train_converted", "promoted", b"promoted", "reason", b"reason", "status", b"status", "target", b"target"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__model_version: _TypeAlias = _typing.Literal["model_version"]  # noqa: Y015
     _WhichOneofArgType__model_version: _TypeAlias = _typing.Literal["_model_version", b"_model_version"]  # noqa: Y015
@@ -1116,6 +1144,7 @@ class LearningRun(_message.Message):
     CODE_VERSION_FIELD_NUMBER: _builtins.int
     ATTEMPT_FIELD_NUMBER: _builtins.int
     TRIGGER_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run, a UUID."""
     client_id: _builtins.str
@@ -1148,6 +1177,8 @@ class LearningRun(_message.Message):
     """Attempts so far; 2 and more after a retry."""
     trigger: _builtins.str
     """What set it off: `request`, `schedule` or `backfill`."""
+    message: _builtins.str
+    """What happens now, or what came of it, in plain words."""
     @_builtins.property
     def created_time(self) -> _timestamp_pb2.Timestamp:
         """When it was asked for."""
@@ -1212,10 +1243,11 @@ class LearningRun(_message.Message):
         code_version: _builtins.str = ...,
         attempt: _builtins.int = ...,
         trigger: _builtins.str = ...,
+        message: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_peak_memory_bytes", b"_peak_memory_bytes", "as_of_time", b"as_of_time", "created_time", b"created_time", "finished_time", b"finished_time", "peak_memory_bytes", b"peak_memory_bytes", "started_time", b"started_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_peak_memory_bytes", b"_peak_memory_bytes", "as_of_time", b"as_of_time", "attempt", b"attempt", "client_id", b"client_id", "code_version", b"code_version", "counts", b"counts", "created_time", b"created_time", "dry_run", b"dry_run", "errors", b"errors", "finished_time", b"finished_time", "force", b"force", "fraction", b"fraction", "lookback_days", b"lookback_days", "min_conversions", b"min_conversions", "peak_memory_bytes", b"peak_memory_bytes", "results", b"results", "run_id", b"run_id", "seconds", b"seconds", "skipped", b"skipped", "snapshot_hash", b"snapshot_hash", "stage", b"stage", "stages", b"stages", "started_time", b"started_time", "state", b"state", "trigger", b"trigger", "validity_days", b"validity_days"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_peak_memory_bytes", b"_peak_memory_bytes", "as_of_time", b"as_of_time", "attempt", b"attempt", "client_id", b"client_id", "code_version", b"code_version", "counts", b"counts", "created_time", b"created_time", "dry_run", b"dry_run", "errors", b"errors", "finished_time", b"finished_time", "force", b"force", "fraction", b"fraction", "lookback_days", b"lookback_days", "message", b"message", "min_conversions", b"min_conversions", "peak_memory_bytes", b"peak_memory_bytes", "results", b"results", "run_id", b"run_id", "seconds", b"seconds", "skipped", b"skipped", "snapshot_hash", b"snapshot_hash", "stage", b"stage", "stages", b"stages", "started_time", b"started_time", "state", b"state", "trigger", b"trigger", "validity_days", b"validity_days"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__peak_memory_bytes: _TypeAlias = _typing.Literal["peak_memory_bytes"]  # noqa: Y015
     _WhichOneofArgType__peak_memory_bytes: _TypeAlias = _typing.Literal["_peak_memory_bytes", b"_peak_memory_bytes"]  # noqa: Y015

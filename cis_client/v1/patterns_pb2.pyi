@@ -3,18 +3,18 @@
 isort:skip_file
 The six patterns, one typed message per detector.
 
-How stored JSON maps to these messages. A pattern is stored as one JSON object: the keys of
-`Pattern` (envelope) and the keys of its detector side by side. A converter needs no table:
-  - keys and fields have equal names; an instant's field ends in `_time`, and its key may be
-    written without that ending (`as_of` is `as_of_time`);
+How stored JSON maps to these messages. A pattern is stored as one JSON object: the object
+`envelope`, and the detector's own keys beside it. A converter needs no table:
+  - keys and fields have equal names;
   - an object is a message, a list is a repeated field, an object with free keys is a map; where
     a map's value is a list, the value message holds it in its only field `items`;
   - an enumeration is its value's lower-case name without the prefix (`"winning"` is
-    VERDICT_WINNING), a weekday may also be its ISO number (Monday is 1);
-  - an instant is ISO 8601 text with an offset, a date is ISO text;
-  - null, or a key that is absent, is an unset field;
-  - `client_id`, `computed_time`, `valid_until_time` and `stale` are not in the JSON: they are
-    columns of the row, so that the same data give the same JSON.
+    VERDICT_WINNING), a weekday its ISO number (Monday is 1);
+  - null, or a key that is absent, is an unset field.
+Only the envelope differs, because instants here end in `_time`: `as_of`, `window_start` and
+`window_end` are ISO 8601 text with an offset, and `n_converted` is `converted`. `client_id`,
+`computed_time`, `valid_until_time`, `stale`, `status` and `status_reason` are not in the JSON:
+they belong to the row and its run, so that the same data give the same JSON.
 
 A segment's rate, sample and lift of older writings are one `estimate`. Every rate and share is
 a fraction 0..1. "Adjusted" figures are the ones to act on; raw ones are there to be compared.
@@ -43,27 +43,6 @@ class Pattern(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    @_typing.final
-    class BlocksEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        @_builtins.property
-        def value(self) -> Global___BlockStatus: ...
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: Global___BlockStatus | None = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
     TYPE_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
     CLIENT_ID_FIELD_NUMBER: _builtins.int
@@ -73,6 +52,7 @@ class Pattern(_message.Message):
     STALE_FIELD_NUMBER: _builtins.int
     SAMPLE_SIZE_FIELD_NUMBER: _builtins.int
     CONVERTED_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
     BASELINE_CONVERSION_RATE_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     WINDOW_START_TIME_FIELD_NUMBER: _builtins.int
@@ -81,9 +61,7 @@ class Pattern(_message.Message):
     STATUS_FIELD_NUMBER: _builtins.int
     STATUS_REASON_FIELD_NUMBER: _builtins.int
     NOTE_FIELD_NUMBER: _builtins.int
-    TIME_COVERAGE_FIELD_NUMBER: _builtins.int
     BLOCKS_FIELD_NUMBER: _builtins.int
-    SEED_FIELD_NUMBER: _builtins.int
     WHO_FIELD_NUMBER: _builtins.int
     WHAT_FIELD_NUMBER: _builtins.int
     WHEN_FIELD_NUMBER: _builtins.int
@@ -99,25 +77,23 @@ class Pattern(_message.Message):
     stale: _builtins.bool
     """Whether `valid_until_time` has passed."""
     sample_size: _builtins.int
-    """Units of the detector: leads (WHO, HOW), touches (WHAT, WHEN), meetings (FUNNEL), threads
-    (CONVERSATION).
-    """
+    """Units of analysis, as `unit` says."""
     converted: _builtins.int
     """Of those, the ones that converted."""
+    unit: _builtins.str
+    """What is counted, e.g. `lead` or `touch`."""
     baseline_conversion_rate: _builtins.float
-    """`converted` / `sample_size`. Unset when there were no units."""
+    """`converted` / `sample_size`."""
     confidence: _builtins.float
     """Confidence 0..1 by effective sample size."""
     method: _builtins.str
-    """Name and version of the method."""
+    """Name of the estimators used, in words."""
     status: _core_pb2.PatternStatus.ValueType
     """How the run that made this pattern ended."""
     status_reason: _builtins.str
     """Why, when not OK. Empty otherwise."""
     note: _builtins.str
     """A remark for readers. Empty: none."""
-    seed: _builtins.int
-    """Seed from which every draw of the run followed."""
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
         """The moment whose knowledge the run had."""
@@ -136,17 +112,11 @@ class Pattern(_message.Message):
 
     @_builtins.property
     def window_end_time(self) -> _timestamp_pb2.Timestamp:
-        """End of the window looked at: as-of time less the attribution horizon where that applies."""
+        """End of the window looked at."""
 
     @_builtins.property
-    def time_coverage(self) -> Global___TimeCoverage:
-        """How exact the times of the touches were. Unset where times do not count."""
-
-    @_builtins.property
-    def blocks(self) -> _containers.MessageMap[_builtins.str, Global___BlockStatus]:
-        """How each block (top-level key) ended, by key. Blocks that are OK need not be listed; one
-        failing block never loses the others.
-        """
+    def blocks(self) -> _containers.RepeatedCompositeFieldContainer[Global___BlockStatus]:
+        """How each block ended; one failing block never loses the others."""
 
     @_builtins.property
     def who(self) -> Global___WhoPattern:
@@ -184,7 +154,8 @@ class Pattern(_message.Message):
         stale: _builtins.bool = ...,
         sample_size: _builtins.int = ...,
         converted: _builtins.int = ...,
-        baseline_conversion_rate: _builtins.float | None = ...,
+        unit: _builtins.str = ...,
+        baseline_conversion_rate: _builtins.float = ...,
         confidence: _builtins.float = ...,
         window_start_time: _timestamp_pb2.Timestamp | None = ...,
         window_end_time: _timestamp_pb2.Timestamp | None = ...,
@@ -192,9 +163,7 @@ class Pattern(_message.Message):
         status: _core_pb2.PatternStatus.ValueType = ...,
         status_reason: _builtins.str = ...,
         note: _builtins.str = ...,
-        time_coverage: Global___TimeCoverage | None = ...,
-        blocks: _abc.Mapping[_builtins.str, Global___BlockStatus] | None = ...,
-        seed: _builtins.int | None = ...,
+        blocks: _abc.Iterable[Global___BlockStatus] | None = ...,
         who: Global___WhoPattern | None = ...,
         what: Global___WhatPattern | None = ...,
         when: Global___WhenPattern | None = ...,
@@ -202,21 +171,12 @@ class Pattern(_message.Message):
         funnel: Global___FunnelPattern | None = ...,
         conversation: Global___ConversationPattern | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_conversion_rate", b"_baseline_conversion_rate", "_seed", b"_seed", "as_of_time", b"as_of_time", "baseline_conversion_rate", b"baseline_conversion_rate", "computed_time", b"computed_time", "conversation", b"conversation", "detail", b"detail", "funnel", b"funnel", "how", b"how", "seed", b"seed", "time_coverage", b"time_coverage", "valid_until_time", b"valid_until_time", "what", b"what", "when", b"when", "who", b"who", "window_end_time", b"window_end_time", "window_start_time", b"window_start_time"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "computed_time", b"computed_time", "conversation", b"conversation", "detail", b"detail", "funnel", b"funnel", "how", b"how", "valid_until_time", b"valid_until_time", "what", b"what", "when", b"when", "who", b"who", "window_end_time", b"window_end_time", "window_start_time", b"window_start_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_conversion_rate", b"_baseline_conversion_rate", "_seed", b"_seed", "as_of_time", b"as_of_time", "baseline_conversion_rate", b"baseline_conversion_rate", "blocks", b"blocks", "client_id", b"client_id", "computed_time", b"computed_time", "confidence", b"confidence", "conversation", b"conversation", "converted", b"converted", "detail", b"detail", "funnel", b"funnel", "how", b"how", "method", b"method", "note", b"note", "sample_size", b"sample_size", "seed", b"seed", "stale", b"stale", "status", b"status", "status_reason", b"status_reason", "time_coverage", b"time_coverage", "type", b"type", "valid_until_time", b"valid_until_time", "version", b"version", "what", b"what", "when", b"when", "who", b"who", "window_end_time", b"window_end_time", "window_start_time", b"window_start_time"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["as_of_time", b"as_of_time", "baseline_conversion_rate", b"baseline_conversion_rate", "blocks", b"blocks", "client_id", b"client_id", "computed_time", b"computed_time", "confidence", b"confidence", "conversation", b"conversation", "converted", b"converted", "detail", b"detail", "funnel", b"funnel", "how", b"how", "method", b"method", "note", b"note", "sample_size", b"sample_size", "stale", b"stale", "status", b"status", "status_reason", b"status_reason", "type", b"type", "unit", b"unit", "valid_until_time", b"valid_until_time", "version", b"version", "what", b"what", "when", b"when", "who", b"who", "window_end_time", b"window_end_time", "window_start_time", b"window_start_time"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__baseline_conversion_rate: _TypeAlias = _typing.Literal["baseline_conversion_rate"]  # noqa: Y015
-    _WhichOneofArgType__baseline_conversion_rate: _TypeAlias = _typing.Literal["_baseline_conversion_rate", b"_baseline_conversion_rate"]  # noqa: Y015
-    _WhichOneofReturnType__seed: _TypeAlias = _typing.Literal["seed"]  # noqa: Y015
-    _WhichOneofArgType__seed: _TypeAlias = _typing.Literal["_seed", b"_seed"]  # noqa: Y015
     _WhichOneofReturnType_detail: _TypeAlias = _typing.Literal["who", "what", "when", "how", "funnel", "conversation"]  # noqa: Y015
     _WhichOneofArgType_detail: _TypeAlias = _typing.Literal["detail", b"detail"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__baseline_conversion_rate) -> _WhichOneofReturnType__baseline_conversion_rate | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__seed) -> _WhichOneofReturnType__seed | None: ...
-    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType_detail) -> _WhichOneofReturnType_detail | None: ...
 
 Global___Pattern: _TypeAlias = Pattern  # noqa: Y015
@@ -227,113 +187,29 @@ class BlockStatus(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    BLOCK_FIELD_NUMBER: _builtins.int
     STATUS_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
-    SAMPLE_SIZE_FIELD_NUMBER: _builtins.int
-    CONVERTED_FIELD_NUMBER: _builtins.int
+    block: _builtins.str
+    """The block: a top-level key."""
     status: _core_pb2.PatternStatus.ValueType
     """How it ended."""
     reason: _builtins.str
     """Why, when not OK. Empty otherwise."""
-    sample_size: _builtins.int
-    """Units it had. Unset when it could not count them."""
-    converted: _builtins.int
-    """Of those, the ones that converted. Unset when it could not count them."""
     def __init__(
         self,
         *,
+        block: _builtins.str = ...,
         status: _core_pb2.PatternStatus.ValueType = ...,
         reason: _builtins.str = ...,
-        sample_size: _builtins.int | None = ...,
-        converted: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_converted", b"_converted", "_sample_size", b"_sample_size", "converted", b"converted", "sample_size", b"sample_size"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_converted", b"_converted", "_sample_size", b"_sample_size", "converted", b"converted", "reason", b"reason", "sample_size", b"sample_size", "status", b"status"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["block", b"block", "reason", b"reason", "status", b"status"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__converted: _TypeAlias = _typing.Literal["converted"]  # noqa: Y015
-    _WhichOneofArgType__converted: _TypeAlias = _typing.Literal["_converted", b"_converted"]  # noqa: Y015
-    _WhichOneofReturnType__sample_size: _TypeAlias = _typing.Literal["sample_size"]  # noqa: Y015
-    _WhichOneofArgType__sample_size: _TypeAlias = _typing.Literal["_sample_size", b"_sample_size"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__converted) -> _WhichOneofReturnType__converted | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__sample_size) -> _WhichOneofReturnType__sample_size | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___BlockStatus: _TypeAlias = BlockStatus  # noqa: Y015
-
-@_typing.final
-class TimeCoverage(_message.Message):
-    """How exact the times of the outbound touches were; what is too coarse stays out."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    TOUCHES_FIELD_NUMBER: _builtins.int
-    INSTANT_FIELD_NUMBER: _builtins.int
-    HOUR_FIELD_NUMBER: _builtins.int
-    DAY_FIELD_NUMBER: _builtins.int
-    WEEKDAY_FIELD_NUMBER: _builtins.int
-    MONTH_FIELD_NUMBER: _builtins.int
-    HOUR_SHARE_FIELD_NUMBER: _builtins.int
-    WEEKDAY_SHARE_FIELD_NUMBER: _builtins.int
-    GAP_SHARE_FIELD_NUMBER: _builtins.int
-    TIMEZONE_SHARE_FIELD_NUMBER: _builtins.int
-    touches: _builtins.int
-    """Outbound touches in the window."""
-    instant: _builtins.int
-    """Known to the minute."""
-    hour: _builtins.int
-    """Known to the hour."""
-    day: _builtins.int
-    """Known to the day."""
-    weekday: _builtins.int
-    """Known by weekday and month."""
-    month: _builtins.int
-    """Known to the month."""
-    hour_share: _builtins.float
-    """Share fine enough for hours, with a known zone. Unset without touches."""
-    weekday_share: _builtins.float
-    """Share fine enough for weekdays, with a known zone where that matters. Unset without touches."""
-    gap_share: _builtins.float
-    """Share fine enough for gaps. Unset without touches."""
-    timezone_share: _builtins.float
-    """Share whose lead's zone is known. Unset without touches."""
-    def __init__(
-        self,
-        *,
-        touches: _builtins.int = ...,
-        instant: _builtins.int = ...,
-        hour: _builtins.int = ...,
-        day: _builtins.int = ...,
-        weekday: _builtins.int = ...,
-        month: _builtins.int = ...,
-        hour_share: _builtins.float | None = ...,
-        weekday_share: _builtins.float | None = ...,
-        gap_share: _builtins.float | None = ...,
-        timezone_share: _builtins.float | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_gap_share", b"_gap_share", "_hour_share", b"_hour_share", "_timezone_share", b"_timezone_share", "_weekday_share", b"_weekday_share", "gap_share", b"gap_share", "hour_share", b"hour_share", "timezone_share", b"timezone_share", "weekday_share", b"weekday_share"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gap_share", b"_gap_share", "_hour_share", b"_hour_share", "_timezone_share", b"_timezone_share", "_weekday_share", b"_weekday_share", "day", b"day", "gap_share", b"gap_share", "hour", b"hour", "hour_share", b"hour_share", "instant", b"instant", "month", b"month", "timezone_share", b"timezone_share", "touches", b"touches", "weekday", b"weekday", "weekday_share", b"weekday_share"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__gap_share: _TypeAlias = _typing.Literal["gap_share"]  # noqa: Y015
-    _WhichOneofArgType__gap_share: _TypeAlias = _typing.Literal["_gap_share", b"_gap_share"]  # noqa: Y015
-    _WhichOneofReturnType__hour_share: _TypeAlias = _typing.Literal["hour_share"]  # noqa: Y015
-    _WhichOneofArgType__hour_share: _TypeAlias = _typing.Literal["_hour_share", b"_hour_share"]  # noqa: Y015
-    _WhichOneofReturnType__timezone_share: _TypeAlias = _typing.Literal["timezone_share"]  # noqa: Y015
-    _WhichOneofArgType__timezone_share: _TypeAlias = _typing.Literal["_timezone_share", b"_timezone_share"]  # noqa: Y015
-    _WhichOneofReturnType__weekday_share: _TypeAlias = _typing.Literal["weekday_share"]  # noqa: Y015
-    _WhichOneofArgType__weekday_share: _TypeAlias = _typing.Literal["_weekday_share", b"_weekday_share"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__gap_share) -> _WhichOneofReturnType__gap_share | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__hour_share) -> _WhichOneofReturnType__hour_share | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__timezone_share) -> _WhichOneofReturnType__timezone_share | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__weekday_share) -> _WhichOneofReturnType__weekday_share | None: ...
-
-Global___TimeCoverage: _TypeAlias = TimeCoverage  # noqa: Y015
 
 @_typing.final
 class FlagEffect(_message.Message):
@@ -384,6 +260,66 @@ class FlagEffect(_message.Message):
 Global___FlagEffect: _TypeAlias = FlagEffect  # noqa: Y015
 
 @_typing.final
+class AttributeRanking(_message.Message):
+    """The values of one dimension, best evidence first."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ATTRIBUTE_FIELD_NUMBER: _builtins.int
+    SEGMENTS_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
+    SEGMENTS_TESTED_FIELD_NUMBER: _builtins.int
+    attribute: _builtins.str
+    """Name of the dimension; a key of the lead's attributes is written `attributes.KEY`."""
+    coverage: _builtins.float
+    """Share 0..1 of units of which the value is known; the others are left out."""
+    segments_tested: _builtins.int
+    """Values that reached the minimum sample and took part in the control of false discoveries."""
+    @_builtins.property
+    def segments(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.SegmentRate]:
+        """Its values, by lower bound, then sample, then name."""
+
+    def __init__(
+        self,
+        *,
+        attribute: _builtins.str = ...,
+        segments: _abc.Iterable[_core_pb2.SegmentRate] | None = ...,
+        coverage: _builtins.float = ...,
+        segments_tested: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribute", b"attribute", "coverage", b"coverage", "segments", b"segments", "segments_tested", b"segments_tested"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AttributeRanking: _TypeAlias = AttributeRanking  # noqa: Y015
+
+@_typing.final
+class SegmentRateList(_message.Message):
+    """Several segments, where a map needs a list for its value."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ITEMS_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.SegmentRate]:
+        """The segments in rank order."""
+
+    def __init__(
+        self,
+        *,
+        items: _abc.Iterable[_core_pb2.SegmentRate] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["items", b"items"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SegmentRateList: _TypeAlias = SegmentRateList  # noqa: Y015
+
+@_typing.final
 class WhoPattern(_message.Message):
     """---------------------------------------------------------------------------------------- WHO
 
@@ -398,12 +334,6 @@ class WhoPattern(_message.Message):
     TIMING_SIGNALS_FIELD_NUMBER: _builtins.int
     OBJECTION_PATTERNS_FIELD_NUMBER: _builtins.int
     ATTRIBUTE_RANKINGS_FIELD_NUMBER: _builtins.int
-    BOUNCED_SHARE_FIELD_NUMBER: _builtins.int
-    CENSORED_FIELD_NUMBER: _builtins.int
-    bounced_share: _builtins.float
-    """Share 0..1 of the population's leads that bounced; they are counted nowhere else."""
-    censored: _builtins.int
-    """Leads left out because their outcome is still open."""
     @_builtins.property
     def title_rankings(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.SegmentRate]:
         """Titles, normalised, by lower bound."""
@@ -414,21 +344,21 @@ class WhoPattern(_message.Message):
 
     @_builtins.property
     def size_analysis(self) -> Global___SizeAnalysis:
-        """Company sizes."""
+        """Company sizes. Unset when the block did not come out."""
 
     @_builtins.property
     def timing_signals(self) -> Global___TimingSignals:
-        """Signs of a favourable moment, as of first contact."""
+        """Signs of a favourable moment, as of first contact. Unset when the block did not come out."""
 
     @_builtins.property
     def objection_patterns(self) -> Global___ObjectionPatterns:
-        """Objections raised."""
+        """Objections raised. Unset when the block did not come out."""
 
     @_builtins.property
     def attribute_rankings(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttributeRanking]:
         """Every further dimension: title_level, title_function, seniority, revenue_band, funding_band,
-        technologies, person and company places, timezone, email_status, employment-history signals
-        and any key of the lead's attributes.
+        technology, places of person and company, timezone, email_status, employment_* and any key of
+        the lead's attributes.
         """
 
     def __init__(
@@ -440,62 +370,14 @@ class WhoPattern(_message.Message):
         timing_signals: Global___TimingSignals | None = ...,
         objection_patterns: Global___ObjectionPatterns | None = ...,
         attribute_rankings: _abc.Iterable[Global___AttributeRanking] | None = ...,
-        bounced_share: _builtins.float | None = ...,
-        censored: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_bounced_share", b"_bounced_share", "bounced_share", b"bounced_share", "objection_patterns", b"objection_patterns", "size_analysis", b"size_analysis", "timing_signals", b"timing_signals"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["objection_patterns", b"objection_patterns", "size_analysis", b"size_analysis", "timing_signals", b"timing_signals"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bounced_share", b"_bounced_share", "attribute_rankings", b"attribute_rankings", "bounced_share", b"bounced_share", "censored", b"censored", "industry_rankings", b"industry_rankings", "objection_patterns", b"objection_patterns", "size_analysis", b"size_analysis", "timing_signals", b"timing_signals", "title_rankings", b"title_rankings"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribute_rankings", b"attribute_rankings", "industry_rankings", b"industry_rankings", "objection_patterns", b"objection_patterns", "size_analysis", b"size_analysis", "timing_signals", b"timing_signals", "title_rankings", b"title_rankings"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__bounced_share: _TypeAlias = _typing.Literal["bounced_share"]  # noqa: Y015
-    _WhichOneofArgType__bounced_share: _TypeAlias = _typing.Literal["_bounced_share", b"_bounced_share"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__bounced_share) -> _WhichOneofReturnType__bounced_share | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WhoPattern: _TypeAlias = WhoPattern  # noqa: Y015
-
-@_typing.final
-class AttributeRanking(_message.Message):
-    """The values of one dimension, ranked."""
-
-    DESCRIPTOR: _descriptor.Descriptor
-
-    ATTRIBUTE_FIELD_NUMBER: _builtins.int
-    SEGMENTS_FIELD_NUMBER: _builtins.int
-    COVERAGE_FIELD_NUMBER: _builtins.int
-    DISTINCT_VALUES_FIELD_NUMBER: _builtins.int
-    REST_FIELD_NUMBER: _builtins.int
-    attribute: _builtins.str
-    """Name of the dimension; a key of the lead's attributes is written `attributes.KEY`."""
-    coverage: _builtins.float
-    """Share 0..1 of leads of which the value is known. Unset when not counted."""
-    distinct_values: _builtins.int
-    """Different values seen, the ones below the minimum included."""
-    @_builtins.property
-    def segments(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.SegmentRate]:
-        """Its values, by lower bound."""
-
-    @_builtins.property
-    def rest(self) -> _core_pb2.SegmentRate:
-        """All values below the minimum together. Unset when there are none."""
-
-    def __init__(
-        self,
-        *,
-        attribute: _builtins.str = ...,
-        segments: _abc.Iterable[_core_pb2.SegmentRate] | None = ...,
-        coverage: _builtins.float | None = ...,
-        distinct_values: _builtins.int = ...,
-        rest: _core_pb2.SegmentRate | None = ...,
-    ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "coverage", b"coverage", "rest", b"rest"]  # noqa: Y015
-    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_coverage", b"_coverage", "attribute", b"attribute", "coverage", b"coverage", "distinct_values", b"distinct_values", "rest", b"rest", "segments", b"segments"]  # noqa: Y015
-    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__coverage: _TypeAlias = _typing.Literal["coverage"]  # noqa: Y015
-    _WhichOneofArgType__coverage: _TypeAlias = _typing.Literal["_coverage", b"_coverage"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__coverage) -> _WhichOneofReturnType__coverage | None: ...
-
-Global___AttributeRanking: _TypeAlias = AttributeRanking  # noqa: Y015
 
 @_typing.final
 class SizeAnalysis(_message.Message):
@@ -504,34 +386,34 @@ class SizeAnalysis(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SWEET_SPOT_FIELD_NUMBER: _builtins.int
-    SWEET_SPOT_RATE_FIELD_NUMBER: _builtins.int
     SWEET_SPOT_MIN_FIELD_NUMBER: _builtins.int
     SWEET_SPOT_MAX_FIELD_NUMBER: _builtins.int
+    SWEET_SPOT_RATE_FIELD_NUMBER: _builtins.int
     DISTRIBUTION_FIELD_NUMBER: _builtins.int
     sweet_spot: _builtins.str
-    """Label of the winning range with the highest lower bound, e.g. `16-30`. Unset when none wins."""
-    sweet_spot_rate: _builtins.float
-    """Adjusted rate of that range. Unset when none wins."""
+    """Label of the winning range. Unset when none wins."""
     sweet_spot_min: _builtins.int
     """Least staff of that range. Unset when none wins."""
     sweet_spot_max: _builtins.int
     """Most staff of that range. Unset when none wins or the range is open."""
+    sweet_spot_rate: _builtins.float
+    """Adjusted rate of that range; 0 when none wins."""
     @_builtins.property
-    def distribution(self) -> _containers.RepeatedCompositeFieldContainer[Global___SizeRate]:
+    def distribution(self) -> _containers.RepeatedCompositeFieldContainer[Global___SizeRange]:
         """The ranges in natural order."""
 
     def __init__(
         self,
         *,
         sweet_spot: _builtins.str | None = ...,
-        sweet_spot_rate: _builtins.float | None = ...,
         sweet_spot_min: _builtins.int | None = ...,
         sweet_spot_max: _builtins.int | None = ...,
-        distribution: _abc.Iterable[Global___SizeRate] | None = ...,
+        sweet_spot_rate: _builtins.float = ...,
+        distribution: _abc.Iterable[Global___SizeRange] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_sweet_spot", b"_sweet_spot", "_sweet_spot_max", b"_sweet_spot_max", "_sweet_spot_min", b"_sweet_spot_min", "_sweet_spot_rate", b"_sweet_spot_rate", "sweet_spot", b"sweet_spot", "sweet_spot_max", b"sweet_spot_max", "sweet_spot_min", b"sweet_spot_min", "sweet_spot_rate", b"sweet_spot_rate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_sweet_spot", b"_sweet_spot", "_sweet_spot_max", b"_sweet_spot_max", "_sweet_spot_min", b"_sweet_spot_min", "sweet_spot", b"sweet_spot", "sweet_spot_max", b"sweet_spot_max", "sweet_spot_min", b"sweet_spot_min"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_sweet_spot", b"_sweet_spot", "_sweet_spot_max", b"_sweet_spot_max", "_sweet_spot_min", b"_sweet_spot_min", "_sweet_spot_rate", b"_sweet_spot_rate", "distribution", b"distribution", "sweet_spot", b"sweet_spot", "sweet_spot_max", b"sweet_spot_max", "sweet_spot_min", b"sweet_spot_min", "sweet_spot_rate", b"sweet_spot_rate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_sweet_spot", b"_sweet_spot", "_sweet_spot_max", b"_sweet_spot_max", "_sweet_spot_min", b"_sweet_spot_min", "distribution", b"distribution", "sweet_spot", b"sweet_spot", "sweet_spot_max", b"sweet_spot_max", "sweet_spot_min", b"sweet_spot_min", "sweet_spot_rate", b"sweet_spot_rate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__sweet_spot: _TypeAlias = _typing.Literal["sweet_spot"]  # noqa: Y015
     _WhichOneofArgType__sweet_spot: _TypeAlias = _typing.Literal["_sweet_spot", b"_sweet_spot"]  # noqa: Y015
@@ -539,38 +421,31 @@ class SizeAnalysis(_message.Message):
     _WhichOneofArgType__sweet_spot_max: _TypeAlias = _typing.Literal["_sweet_spot_max", b"_sweet_spot_max"]  # noqa: Y015
     _WhichOneofReturnType__sweet_spot_min: _TypeAlias = _typing.Literal["sweet_spot_min"]  # noqa: Y015
     _WhichOneofArgType__sweet_spot_min: _TypeAlias = _typing.Literal["_sweet_spot_min", b"_sweet_spot_min"]  # noqa: Y015
-    _WhichOneofReturnType__sweet_spot_rate: _TypeAlias = _typing.Literal["sweet_spot_rate"]  # noqa: Y015
-    _WhichOneofArgType__sweet_spot_rate: _TypeAlias = _typing.Literal["_sweet_spot_rate", b"_sweet_spot_rate"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__sweet_spot) -> _WhichOneofReturnType__sweet_spot | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__sweet_spot_max) -> _WhichOneofReturnType__sweet_spot_max | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__sweet_spot_min) -> _WhichOneofReturnType__sweet_spot_min | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__sweet_spot_rate) -> _WhichOneofReturnType__sweet_spot_rate | None: ...
 
 Global___SizeAnalysis: _TypeAlias = SizeAnalysis  # noqa: Y015
 
 @_typing.final
-class SizeRate(_message.Message):
+class SizeRange(_message.Message):
     """One range of company sizes."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    VALUE_FIELD_NUMBER: _builtins.int
+    RANGE_FIELD_NUMBER: _builtins.int
+    RANGE_MIN_FIELD_NUMBER: _builtins.int
+    RANGE_MAX_FIELD_NUMBER: _builtins.int
     ESTIMATE_FIELD_NUMBER: _builtins.int
-    VERDICT_FIELD_NUMBER: _builtins.int
-    EMPLOYEE_MIN_FIELD_NUMBER: _builtins.int
-    EMPLOYEE_MAX_FIELD_NUMBER: _builtins.int
-    value: _builtins.str
+    range: _builtins.str
     """Label, e.g. `16-30` or `501+`."""
-    verdict: _core_pb2.Verdict.ValueType
-    """What the evidence says."""
-    employee_min: _builtins.int
-    """Least staff. Unset when not given."""
-    employee_max: _builtins.int
-    """Most staff. Unset when the range is open."""
+    range_min: _builtins.int
+    """Least staff."""
+    range_max: _builtins.int
+    """Most staff. Unset for the open top range."""
     @_builtins.property
     def estimate(self) -> _core_pb2.RateEstimate:
         """Its rate."""
@@ -578,31 +453,25 @@ class SizeRate(_message.Message):
     def __init__(
         self,
         *,
-        value: _builtins.str = ...,
+        range: _builtins.str = ...,
+        range_min: _builtins.int = ...,
+        range_max: _builtins.int | None = ...,
         estimate: _core_pb2.RateEstimate | None = ...,
-        verdict: _core_pb2.Verdict.ValueType = ...,
-        employee_min: _builtins.int | None = ...,
-        employee_max: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_employee_max", b"_employee_max", "_employee_min", b"_employee_min", "employee_max", b"employee_max", "employee_min", b"employee_min", "estimate", b"estimate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_range_max", b"_range_max", "estimate", b"estimate", "range_max", b"range_max"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_employee_max", b"_employee_max", "_employee_min", b"_employee_min", "employee_max", b"employee_max", "employee_min", b"employee_min", "estimate", b"estimate", "value", b"value", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_range_max", b"_range_max", "estimate", b"estimate", "range", b"range", "range_max", b"range_max", "range_min", b"range_min"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__employee_max: _TypeAlias = _typing.Literal["employee_max"]  # noqa: Y015
-    _WhichOneofArgType__employee_max: _TypeAlias = _typing.Literal["_employee_max", b"_employee_max"]  # noqa: Y015
-    _WhichOneofReturnType__employee_min: _TypeAlias = _typing.Literal["employee_min"]  # noqa: Y015
-    _WhichOneofArgType__employee_min: _TypeAlias = _typing.Literal["_employee_min", b"_employee_min"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__employee_max) -> _WhichOneofReturnType__employee_max | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__employee_min) -> _WhichOneofReturnType__employee_min | None: ...
+    _WhichOneofReturnType__range_max: _TypeAlias = _typing.Literal["range_max"]  # noqa: Y015
+    _WhichOneofArgType__range_max: _TypeAlias = _typing.Literal["_range_max", b"_range_max"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__range_max) -> _WhichOneofReturnType__range_max | None: ...
 
-Global___SizeRate: _TypeAlias = SizeRate  # noqa: Y015
+Global___SizeRange: _TypeAlias = SizeRange  # noqa: Y015
 
 @_typing.final
 class TimingSignals(_message.Message):
-    """Signs of a favourable moment, told from dates as of first contact. Each lift compares leads with
-    the sign to leads without it and is unset below the minimum on either side.
+    """Signs of a favourable moment, told from dates as of first contact. Each lift is the adjusted
+    rate with the sign / without it, and 1 below the minimum on either side.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -618,35 +487,62 @@ class TimingSignals(_message.Message):
     funded_lift: _builtins.float
     """Funding less than 12 months before."""
     @_builtins.property
-    def signals(self) -> _containers.RepeatedCompositeFieldContainer[Global___FlagEffect]:
-        """The same with all figures; `value` is `new_role`, `hiring` or `funded`."""
+    def signals(self) -> _containers.RepeatedCompositeFieldContainer[Global___SignalLift]:
+        """The same with all figures."""
 
     def __init__(
         self,
         *,
-        new_role_lift: _builtins.float | None = ...,
-        hiring_lift: _builtins.float | None = ...,
-        funded_lift: _builtins.float | None = ...,
-        signals: _abc.Iterable[Global___FlagEffect] | None = ...,
+        new_role_lift: _builtins.float = ...,
+        hiring_lift: _builtins.float = ...,
+        funded_lift: _builtins.float = ...,
+        signals: _abc.Iterable[Global___SignalLift] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_funded_lift", b"_funded_lift", "_hiring_lift", b"_hiring_lift", "_new_role_lift", b"_new_role_lift", "funded_lift", b"funded_lift", "hiring_lift", b"hiring_lift", "new_role_lift", b"new_role_lift"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_funded_lift", b"_funded_lift", "_hiring_lift", b"_hiring_lift", "_new_role_lift", b"_new_role_lift", "funded_lift", b"funded_lift", "hiring_lift", b"hiring_lift", "new_role_lift", b"new_role_lift", "signals", b"signals"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["funded_lift", b"funded_lift", "hiring_lift", b"hiring_lift", "new_role_lift", b"new_role_lift", "signals", b"signals"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__funded_lift: _TypeAlias = _typing.Literal["funded_lift"]  # noqa: Y015
-    _WhichOneofArgType__funded_lift: _TypeAlias = _typing.Literal["_funded_lift", b"_funded_lift"]  # noqa: Y015
-    _WhichOneofReturnType__hiring_lift: _TypeAlias = _typing.Literal["hiring_lift"]  # noqa: Y015
-    _WhichOneofArgType__hiring_lift: _TypeAlias = _typing.Literal["_hiring_lift", b"_hiring_lift"]  # noqa: Y015
-    _WhichOneofReturnType__new_role_lift: _TypeAlias = _typing.Literal["new_role_lift"]  # noqa: Y015
-    _WhichOneofArgType__new_role_lift: _TypeAlias = _typing.Literal["_new_role_lift", b"_new_role_lift"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__funded_lift) -> _WhichOneofReturnType__funded_lift | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__hiring_lift) -> _WhichOneofReturnType__hiring_lift | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__new_role_lift) -> _WhichOneofReturnType__new_role_lift | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TimingSignals: _TypeAlias = TimingSignals  # noqa: Y015
+
+@_typing.final
+class SignalLift(_message.Message):
+    """Leads with a sign against leads without it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SIGNAL_FIELD_NUMBER: _builtins.int
+    WITH_SIGNAL_FIELD_NUMBER: _builtins.int
+    WITHOUT_SIGNAL_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
+    signal: _builtins.str
+    """`new_role`, `hiring` or `funded`."""
+    unknown: _builtins.int
+    """Leads of which it is unknown; they are in neither."""
+    @_builtins.property
+    def with_signal(self) -> _core_pb2.RateEstimate:
+        """Rate of leads with it."""
+
+    @_builtins.property
+    def without_signal(self) -> _core_pb2.RateEstimate:
+        """Rate of leads without it."""
+
+    def __init__(
+        self,
+        *,
+        signal: _builtins.str = ...,
+        with_signal: _core_pb2.RateEstimate | None = ...,
+        without_signal: _core_pb2.RateEstimate | None = ...,
+        unknown: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["with_signal", b"with_signal", "without_signal", b"without_signal"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["signal", b"signal", "unknown", b"unknown", "with_signal", b"with_signal", "without_signal", b"without_signal"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SignalLift: _TypeAlias = SignalLift  # noqa: Y015
 
 @_typing.final
 class ObjectionPatterns(_message.Message):
@@ -662,12 +558,12 @@ class ObjectionPatterns(_message.Message):
         VALUE_FIELD_NUMBER: _builtins.int
         key: _builtins.str
         @_builtins.property
-        def value(self) -> Global___ObjectionRateList: ...
+        def value(self) -> Global___ObjectionCountList: ...
         def __init__(
             self,
             *,
             key: _builtins.str = ...,
-            value: Global___ObjectionRateList | None = ...,
+            value: Global___ObjectionCountList | None = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -683,12 +579,12 @@ class ObjectionPatterns(_message.Message):
         VALUE_FIELD_NUMBER: _builtins.int
         key: _builtins.str
         @_builtins.property
-        def value(self) -> Global___ObjectionRateList: ...
+        def value(self) -> Global___ObjectionCountList: ...
         def __init__(
             self,
             *,
             key: _builtins.str = ...,
-            value: Global___ObjectionRateList | None = ...,
+            value: Global___ObjectionCountList | None = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -700,23 +596,23 @@ class ObjectionPatterns(_message.Message):
     BY_COMPANY_SIZE_FIELD_NUMBER: _builtins.int
     OVERALL_DISTRIBUTION_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def by_industry(self) -> _containers.MessageMap[_builtins.str, Global___ObjectionRateList]:
+    def by_industry(self) -> _containers.MessageMap[_builtins.str, Global___ObjectionCountList]:
         """By industry."""
 
     @_builtins.property
-    def by_company_size(self) -> _containers.MessageMap[_builtins.str, Global___ObjectionRateList]:
+    def by_company_size(self) -> _containers.MessageMap[_builtins.str, Global___ObjectionCountList]:
         """By company size: `small` (up to 50 staff), `medium` (51-250), `large` (over 250)."""
 
     @_builtins.property
-    def overall_distribution(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObjectionRate]:
+    def overall_distribution(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObjectionCount]:
         """Over all leads."""
 
     def __init__(
         self,
         *,
-        by_industry: _abc.Mapping[_builtins.str, Global___ObjectionRateList] | None = ...,
-        by_company_size: _abc.Mapping[_builtins.str, Global___ObjectionRateList] | None = ...,
-        overall_distribution: _abc.Iterable[Global___ObjectionRate] | None = ...,
+        by_industry: _abc.Mapping[_builtins.str, Global___ObjectionCountList] | None = ...,
+        by_company_size: _abc.Mapping[_builtins.str, Global___ObjectionCountList] | None = ...,
+        overall_distribution: _abc.Iterable[Global___ObjectionCount] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -727,7 +623,7 @@ class ObjectionPatterns(_message.Message):
 Global___ObjectionPatterns: _TypeAlias = ObjectionPatterns  # noqa: Y015
 
 @_typing.final
-class ObjectionRate(_message.Message):
+class ObjectionCount(_message.Message):
     """One objection."""
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -744,9 +640,7 @@ class ObjectionRate(_message.Message):
     """Leads that raised it."""
     @_builtins.property
     def estimate(self) -> _core_pb2.RateEstimate:
-        """Rate of raising it among contacted leads of the segment: `converted` counts the leads that
-        raised it.
-        """
+        """Leads that raised it (`converted`) among the contacted leads of the segment."""
 
     def __init__(
         self,
@@ -762,23 +656,23 @@ class ObjectionRate(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ObjectionRate: _TypeAlias = ObjectionRate  # noqa: Y015
+Global___ObjectionCount: _TypeAlias = ObjectionCount  # noqa: Y015
 
 @_typing.final
-class ObjectionRateList(_message.Message):
+class ObjectionCountList(_message.Message):
     """Several objections."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     ITEMS_FIELD_NUMBER: _builtins.int
     @_builtins.property
-    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObjectionRate]:
+    def items(self) -> _containers.RepeatedCompositeFieldContainer[Global___ObjectionCount]:
         """By count, most frequent first."""
 
     def __init__(
         self,
         *,
-        items: _abc.Iterable[Global___ObjectionRate] | None = ...,
+        items: _abc.Iterable[Global___ObjectionCount] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -786,7 +680,7 @@ class ObjectionRateList(_message.Message):
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ObjectionRateList: _TypeAlias = ObjectionRateList  # noqa: Y015
+Global___ObjectionCountList: _TypeAlias = ObjectionCountList  # noqa: Y015
 
 @_typing.final
 class WhatPattern(_message.Message):
@@ -1559,60 +1453,44 @@ class WhenPattern(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-    @_typing.final
-    class ByChannelEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        @_builtins.property
-        def value(self) -> Global___WhenChannel: ...
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: Global___WhenChannel | None = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
     BEST_DAYS_FIELD_NUMBER: _builtins.int
     BEST_HOURS_FIELD_NUMBER: _builtins.int
-    HOUR_OF_WEEK_FIELD_NUMBER: _builtins.int
+    SURFACE_FIELD_NUMBER: _builtins.int
+    BY_CHANNEL_FIELD_NUMBER: _builtins.int
     CONVERTING_TOUCH_DISTRIBUTION_FIELD_NUMBER: _builtins.int
     PEAK_CONVERTING_TOUCH_FIELD_NUMBER: _builtins.int
     AVG_TOUCHES_TO_CONVERT_FIELD_NUMBER: _builtins.int
     TOUCH_HAZARD_FIELD_NUMBER: _builtins.int
     OPTIMAL_SEQUENCE_GAPS_FIELD_NUMBER: _builtins.int
-    GAP_ANALYSIS_FIELD_NUMBER: _builtins.int
+    SEQUENCE_GAPS_FIELD_NUMBER: _builtins.int
     ENGAGEMENT_TIMING_FIELD_NUMBER: _builtins.int
     TIMEZONE_INSIGHTS_FIELD_NUMBER: _builtins.int
     CONVERSION_TIMING_FIELD_NUMBER: _builtins.int
-    BY_CHANNEL_FIELD_NUMBER: _builtins.int
+    COVERAGE_FIELD_NUMBER: _builtins.int
     peak_converting_touch: _builtins.int
     """Touch with the largest share. Unset without conversions."""
     avg_touches_to_convert: _builtins.float
     """Mean touches until conversion. Unset without conversions."""
     @_builtins.property
-    def best_days(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.DayRate]:
-        """Weekdays, by lower bound."""
+    def best_days(self) -> _containers.RepeatedCompositeFieldContainer[Global___DayRate]:
+        """All weekdays that were seen, best evidence first."""
 
     @_builtins.property
-    def best_hours(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.HourRate]:
-        """Hours, by lower bound."""
+    def best_hours(self) -> _containers.RepeatedCompositeFieldContainer[Global___HourRate]:
+        """All hours that were seen, best evidence first."""
 
     @_builtins.property
-    def hour_of_week(self) -> Global___WeekSurface:
-        """Weekday and hour together, smoothed."""
+    def surface(self) -> Global___WeekSurface:
+        """Weekday and hour together, smoothed. Unset when no touch was precise enough."""
+
+    @_builtins.property
+    def by_channel(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelTiming]:
+        """Days and hours of one channel alone, shrunk to all channels."""
 
     @_builtins.property
     def converting_touch_distribution(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Share of all conversions by touch: `touch_1`, `touch_2`, ...; they add to 1. Empty without
-        conversions.
+        """Share of all conversions by the touch credited: `touch_1` to `touch_10_plus`; they add to 1.
+        Empty without conversions.
         """
 
     @_builtins.property
@@ -1621,48 +1499,49 @@ class WhenPattern(_message.Message):
 
     @_builtins.property
     def optimal_sequence_gaps(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Best days between two touches: `touch_1_to_2`, `touch_2_to_3`, ..."""
+        """Days between two touches: `touch_1_to_2` to `touch_5_to_6`; all five are present."""
 
     @_builtins.property
-    def gap_analysis(self) -> _containers.RepeatedCompositeFieldContainer[Global___GapAnalysis]:
+    def sequence_gaps(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceGap]:
         """The same with intervals and figures."""
 
     @_builtins.property
     def engagement_timing(self) -> Global___EngagementTiming:
-        """How fast people open and click; machines left out."""
+        """How fast people open and click. Unset when the block did not come out."""
 
     @_builtins.property
     def timezone_insights(self) -> Global___TimezoneInsights:
-        """Time zones."""
+        """Time zones. Unset when the block did not come out."""
 
     @_builtins.property
     def conversion_timing(self) -> Global___ConversionTiming:
-        """Days until conversion."""
+        """Days until conversion. Unset when the block did not come out."""
 
     @_builtins.property
-    def by_channel(self) -> _containers.MessageMap[_builtins.str, Global___WhenChannel]:
-        """Days and hours of one channel alone, shrunk to all channels, by channel."""
+    def coverage(self) -> Global___PrecisionCoverage:
+        """How exact the times of the touches were."""
 
     def __init__(
         self,
         *,
-        best_days: _abc.Iterable[_core_pb2.DayRate] | None = ...,
-        best_hours: _abc.Iterable[_core_pb2.HourRate] | None = ...,
-        hour_of_week: Global___WeekSurface | None = ...,
+        best_days: _abc.Iterable[Global___DayRate] | None = ...,
+        best_hours: _abc.Iterable[Global___HourRate] | None = ...,
+        surface: Global___WeekSurface | None = ...,
+        by_channel: _abc.Iterable[Global___ChannelTiming] | None = ...,
         converting_touch_distribution: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         peak_converting_touch: _builtins.int | None = ...,
         avg_touches_to_convert: _builtins.float | None = ...,
         touch_hazard: _abc.Iterable[Global___TouchHazard] | None = ...,
         optimal_sequence_gaps: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
-        gap_analysis: _abc.Iterable[Global___GapAnalysis] | None = ...,
+        sequence_gaps: _abc.Iterable[Global___SequenceGap] | None = ...,
         engagement_timing: Global___EngagementTiming | None = ...,
         timezone_insights: Global___TimezoneInsights | None = ...,
         conversion_timing: Global___ConversionTiming | None = ...,
-        by_channel: _abc.Mapping[_builtins.str, Global___WhenChannel] | None = ...,
+        coverage: Global___PrecisionCoverage | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_avg_touches_to_convert", b"_avg_touches_to_convert", "_peak_converting_touch", b"_peak_converting_touch", "avg_touches_to_convert", b"avg_touches_to_convert", "conversion_timing", b"conversion_timing", "engagement_timing", b"engagement_timing", "hour_of_week", b"hour_of_week", "peak_converting_touch", b"peak_converting_touch", "timezone_insights", b"timezone_insights"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_avg_touches_to_convert", b"_avg_touches_to_convert", "_peak_converting_touch", b"_peak_converting_touch", "avg_touches_to_convert", b"avg_touches_to_convert", "conversion_timing", b"conversion_timing", "coverage", b"coverage", "engagement_timing", b"engagement_timing", "peak_converting_touch", b"peak_converting_touch", "surface", b"surface", "timezone_insights", b"timezone_insights"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_touches_to_convert", b"_avg_touches_to_convert", "_peak_converting_touch", b"_peak_converting_touch", "avg_touches_to_convert", b"avg_touches_to_convert", "best_days", b"best_days", "best_hours", b"best_hours", "by_channel", b"by_channel", "conversion_timing", b"conversion_timing", "converting_touch_distribution", b"converting_touch_distribution", "engagement_timing", b"engagement_timing", "gap_analysis", b"gap_analysis", "hour_of_week", b"hour_of_week", "optimal_sequence_gaps", b"optimal_sequence_gaps", "peak_converting_touch", b"peak_converting_touch", "timezone_insights", b"timezone_insights", "touch_hazard", b"touch_hazard"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_touches_to_convert", b"_avg_touches_to_convert", "_peak_converting_touch", b"_peak_converting_touch", "avg_touches_to_convert", b"avg_touches_to_convert", "best_days", b"best_days", "best_hours", b"best_hours", "by_channel", b"by_channel", "conversion_timing", b"conversion_timing", "converting_touch_distribution", b"converting_touch_distribution", "coverage", b"coverage", "engagement_timing", b"engagement_timing", "optimal_sequence_gaps", b"optimal_sequence_gaps", "peak_converting_touch", b"peak_converting_touch", "sequence_gaps", b"sequence_gaps", "surface", b"surface", "timezone_insights", b"timezone_insights", "touch_hazard", b"touch_hazard"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__avg_touches_to_convert: _TypeAlias = _typing.Literal["avg_touches_to_convert"]  # noqa: Y015
     _WhichOneofArgType__avg_touches_to_convert: _TypeAlias = _typing.Literal["_avg_touches_to_convert", b"_avg_touches_to_convert"]  # noqa: Y015
@@ -1676,120 +1555,156 @@ class WhenPattern(_message.Message):
 Global___WhenPattern: _TypeAlias = WhenPattern  # noqa: Y015
 
 @_typing.final
-class WhenChannel(_message.Message):
-    """Days and hours of one channel."""
+class DayRate(_message.Message):
+    """One weekday on the lead's clock."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    BEST_DAYS_FIELD_NUMBER: _builtins.int
-    BEST_HOURS_FIELD_NUMBER: _builtins.int
-    HOUR_OF_WEEK_FIELD_NUMBER: _builtins.int
-    SAMPLE_SIZE_FIELD_NUMBER: _builtins.int
-    CONVERTED_FIELD_NUMBER: _builtins.int
-    CONFIDENCE_FIELD_NUMBER: _builtins.int
-    sample_size: _builtins.int
-    """Touches."""
-    converted: _builtins.int
-    """Of those, the converting ones."""
-    confidence: _builtins.float
-    """Confidence 0..1 by effective sample size."""
+    DAY_FIELD_NUMBER: _builtins.int
+    DAY_OF_WEEK_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    day: _builtins.str
+    """The weekday as a lower-case English word, e.g. `monday`."""
+    day_of_week: _core_pb2.DayOfWeek.ValueType
+    """The same as ISO weekday."""
     @_builtins.property
-    def best_days(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.DayRate]:
-        """Weekdays, by lower bound."""
-
-    @_builtins.property
-    def best_hours(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.HourRate]:
-        """Hours, by lower bound."""
-
-    @_builtins.property
-    def hour_of_week(self) -> Global___WeekSurface:
-        """Weekday and hour together, smoothed."""
+    def segment(self) -> _core_pb2.SegmentRate:
+        """Its rate and the verdict on it."""
 
     def __init__(
         self,
         *,
-        best_days: _abc.Iterable[_core_pb2.DayRate] | None = ...,
-        best_hours: _abc.Iterable[_core_pb2.HourRate] | None = ...,
-        hour_of_week: Global___WeekSurface | None = ...,
-        sample_size: _builtins.int = ...,
-        converted: _builtins.int = ...,
-        confidence: _builtins.float = ...,
+        day: _builtins.str = ...,
+        day_of_week: _core_pb2.DayOfWeek.ValueType = ...,
+        segment: _core_pb2.SegmentRate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["hour_of_week", b"hour_of_week"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["segment", b"segment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_days", b"best_days", "best_hours", b"best_hours", "confidence", b"confidence", "converted", b"converted", "hour_of_week", b"hour_of_week", "sample_size", b"sample_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day", b"day", "day_of_week", b"day_of_week", "segment", b"segment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___WhenChannel: _TypeAlias = WhenChannel  # noqa: Y015
+Global___DayRate: _TypeAlias = DayRate  # noqa: Y015
+
+@_typing.final
+class HourRate(_message.Message):
+    """One hour on the lead's clock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOUR_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    hour: _builtins.int
+    """Hour 0..23; 9 means 09:00 to 09:59."""
+    @_builtins.property
+    def segment(self) -> _core_pb2.SegmentRate:
+        """Its rate and the verdict on it."""
+
+    def __init__(
+        self,
+        *,
+        hour: _builtins.int = ...,
+        segment: _core_pb2.SegmentRate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["segment", b"segment"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["hour", b"hour", "segment", b"segment"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HourRate: _TypeAlias = HourRate  # noqa: Y015
 
 @_typing.final
 class WeekSurface(_message.Message):
-    """Rate by weekday and hour: 168 cells, circular over the week."""
+    """Smoothed rate by weekday and hour on the lead's clock. Every list has 168 entries: that of a
+    weekday (ISO, Monday 1) and hour (0..23) stands at (weekday - 1) * 24 + hour.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
     BANDWIDTH_HOURS_FIELD_NUMBER: _builtins.int
-    CELLS_FIELD_NUMBER: _builtins.int
-    SAMPLE_SIZE_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_SAMPLE_FIELD_NUMBER: _builtins.int
     bandwidth_hours: _builtins.float
     """Bandwidth of the smoothing, chosen by leave-one-out likelihood; 0 means none."""
-    sample_size: _builtins.int
-    """Touches precise enough to enter."""
     @_builtins.property
-    def cells(self) -> _containers.RepeatedCompositeFieldContainer[Global___WeekCell]:
-        """The cells from Monday 0 to Sunday 23. Empty when no touch was precise enough."""
+    def rate(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Adjusted rates, 0..1."""
+
+    @_builtins.property
+    def low(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Lower ends of their 90 % intervals."""
+
+    @_builtins.property
+    def high(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Upper ends of their 90 % intervals."""
+
+    @_builtins.property
+    def effective_sample(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Touches that count in each cell under the smoothing weights, >= 0."""
 
     def __init__(
         self,
         *,
         bandwidth_hours: _builtins.float = ...,
-        cells: _abc.Iterable[Global___WeekCell] | None = ...,
-        sample_size: _builtins.int = ...,
+        rate: _abc.Iterable[_builtins.float] | None = ...,
+        low: _abc.Iterable[_builtins.float] | None = ...,
+        high: _abc.Iterable[_builtins.float] | None = ...,
+        effective_sample: _abc.Iterable[_builtins.float] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bandwidth_hours", b"bandwidth_hours", "cells", b"cells", "sample_size", b"sample_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bandwidth_hours", b"bandwidth_hours", "effective_sample", b"effective_sample", "high", b"high", "low", b"low", "rate", b"rate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WeekSurface: _TypeAlias = WeekSurface  # noqa: Y015
 
 @_typing.final
-class WeekCell(_message.Message):
-    """One hour of the week."""
+class ChannelTiming(_message.Message):
+    """Days and hours of one channel, shrunk to all channels."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    DAY_OF_WEEK_FIELD_NUMBER: _builtins.int
-    HOUR_FIELD_NUMBER: _builtins.int
-    ESTIMATE_FIELD_NUMBER: _builtins.int
-    EFFECTIVE_SAMPLE_FIELD_NUMBER: _builtins.int
-    day_of_week: _core_pb2.DayOfWeek.ValueType
-    """Weekday."""
-    hour: _builtins.int
-    """Hour, 0..23."""
-    effective_sample: _builtins.float
-    """Touches that count under the smoothing weights, >= 0."""
+    CHANNEL_FIELD_NUMBER: _builtins.int
+    SAMPLE_FIELD_NUMBER: _builtins.int
+    BEST_DAYS_FIELD_NUMBER: _builtins.int
+    BEST_HOURS_FIELD_NUMBER: _builtins.int
+    SURFACE_FIELD_NUMBER: _builtins.int
+    channel: _builtins.str
+    """The channel."""
+    sample: _builtins.int
+    """Touches."""
     @_builtins.property
-    def estimate(self) -> _core_pb2.RateEstimate:
-        """Smoothed rate; `sample` and `converted` are the raw counts of the cell."""
+    def best_days(self) -> _containers.RepeatedCompositeFieldContainer[Global___DayRate]:
+        """Weekdays, best evidence first."""
+
+    @_builtins.property
+    def best_hours(self) -> _containers.RepeatedCompositeFieldContainer[Global___HourRate]:
+        """Hours, best evidence first."""
+
+    @_builtins.property
+    def surface(self) -> Global___WeekSurface:
+        """Weekday and hour together, smoothed. Unset when there are too few touches."""
 
     def __init__(
         self,
         *,
-        day_of_week: _core_pb2.DayOfWeek.ValueType = ...,
-        hour: _builtins.int = ...,
-        estimate: _core_pb2.RateEstimate | None = ...,
-        effective_sample: _builtins.float = ...,
+        channel: _builtins.str = ...,
+        sample: _builtins.int = ...,
+        best_days: _abc.Iterable[Global___DayRate] | None = ...,
+        best_hours: _abc.Iterable[Global___HourRate] | None = ...,
+        surface: Global___WeekSurface | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["surface", b"surface"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["day_of_week", b"day_of_week", "effective_sample", b"effective_sample", "estimate", b"estimate", "hour", b"hour"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["best_days", b"best_days", "best_hours", b"best_hours", "channel", b"channel", "sample", b"sample", "surface", b"surface"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___WeekCell: _TypeAlias = WeekCell  # noqa: Y015
+Global___ChannelTiming: _TypeAlias = ChannelTiming  # noqa: Y015
 
 @_typing.final
 class TouchHazard(_message.Message):
@@ -1798,77 +1713,78 @@ class TouchHazard(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     TOUCH_NUMBER_FIELD_NUMBER: _builtins.int
-    ESTIMATE_FIELD_NUMBER: _builtins.int
-    CUMULATIVE_RATE_FIELD_NUMBER: _builtins.int
+    AT_RISK_FIELD_NUMBER: _builtins.int
+    CONVERTED_FIELD_NUMBER: _builtins.int
+    HAZARD_FIELD_NUMBER: _builtins.int
     MARGINAL_VALUE_FIELD_NUMBER: _builtins.int
-    CENSORED_FIELD_NUMBER: _builtins.int
+    MARGINAL_LOW_FIELD_NUMBER: _builtins.int
+    MARGINAL_HIGH_FIELD_NUMBER: _builtins.int
     touch_number: _builtins.int
-    """Number of the touch, from 1."""
-    cumulative_rate: _builtins.float
-    """Share 0..1 converted by this touch, among leads that would receive that many."""
+    """Number of the touch, from 1; 10 stands for the tenth and all later ones."""
+    at_risk: _builtins.int
+    """Leads that received it."""
+    converted: _builtins.int
+    """Conversions credited to it."""
     marginal_value: _builtins.float
-    """What one more touch would add to it, 0..1. Unset for the last touch."""
-    censored: _builtins.int
-    """Leads that received the touch and whose outcome is still open."""
+    """Further conversions expected per lead when this touch is sent, 0..1."""
+    marginal_low: _builtins.float
+    """Lower end of its 90 % interval."""
+    marginal_high: _builtins.float
+    """Upper end of its 90 % interval."""
     @_builtins.property
-    def estimate(self) -> _core_pb2.RateEstimate:
-        """Conversions at this touch / leads that received it."""
+    def hazard(self) -> _core_pb2.RateEstimate:
+        """`converted` / `at_risk` as a rate."""
 
     def __init__(
         self,
         *,
         touch_number: _builtins.int = ...,
-        estimate: _core_pb2.RateEstimate | None = ...,
-        cumulative_rate: _builtins.float | None = ...,
-        marginal_value: _builtins.float | None = ...,
-        censored: _builtins.int = ...,
+        at_risk: _builtins.int = ...,
+        converted: _builtins.int = ...,
+        hazard: _core_pb2.RateEstimate | None = ...,
+        marginal_value: _builtins.float = ...,
+        marginal_low: _builtins.float = ...,
+        marginal_high: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_cumulative_rate", b"_cumulative_rate", "_marginal_value", b"_marginal_value", "cumulative_rate", b"cumulative_rate", "estimate", b"estimate", "marginal_value", b"marginal_value"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["hazard", b"hazard"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_cumulative_rate", b"_cumulative_rate", "_marginal_value", b"_marginal_value", "censored", b"censored", "cumulative_rate", b"cumulative_rate", "estimate", b"estimate", "marginal_value", b"marginal_value", "touch_number", b"touch_number"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["at_risk", b"at_risk", "converted", b"converted", "hazard", b"hazard", "marginal_high", b"marginal_high", "marginal_low", b"marginal_low", "marginal_value", b"marginal_value", "touch_number", b"touch_number"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__cumulative_rate: _TypeAlias = _typing.Literal["cumulative_rate"]  # noqa: Y015
-    _WhichOneofArgType__cumulative_rate: _TypeAlias = _typing.Literal["_cumulative_rate", b"_cumulative_rate"]  # noqa: Y015
-    _WhichOneofReturnType__marginal_value: _TypeAlias = _typing.Literal["marginal_value"]  # noqa: Y015
-    _WhichOneofArgType__marginal_value: _TypeAlias = _typing.Literal["_marginal_value", b"_marginal_value"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__cumulative_rate) -> _WhichOneofReturnType__cumulative_rate | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__marginal_value) -> _WhichOneofReturnType__marginal_value | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TouchHazard: _TypeAlias = TouchHazard  # noqa: Y015
 
 @_typing.final
-class GapAnalysis(_message.Message):
-    """Days between two touches."""
+class SequenceGap(_message.Message):
+    """Waiting time between a touch and the next one."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     FROM_TOUCH_FIELD_NUMBER: _builtins.int
     TO_TOUCH_FIELD_NUMBER: _builtins.int
     GAP_DAYS_FIELD_NUMBER: _builtins.int
-    GAP_MIN_DAYS_FIELD_NUMBER: _builtins.int
-    GAP_MAX_DAYS_FIELD_NUMBER: _builtins.int
-    SOURCE_FIELD_NUMBER: _builtins.int
-    SAMPLE_SIZE_FIELD_NUMBER: _builtins.int
-    BINS_FIELD_NUMBER: _builtins.int
+    MIN_DAYS_FIELD_NUMBER: _builtins.int
+    MAX_DAYS_FIELD_NUMBER: _builtins.int
+    SAMPLE_FIELD_NUMBER: _builtins.int
+    LEARNED_FIELD_NUMBER: _builtins.int
+    RATES_FIELD_NUMBER: _builtins.int
     from_touch: _builtins.int
     """Touch before, from 1."""
     to_touch: _builtins.int
     """Touch after."""
     gap_days: _builtins.float
-    """Best gap."""
-    gap_min_days: _builtins.float
-    """Fewest days whose hazard is not clearly worse."""
-    gap_max_days: _builtins.float
-    """Most days whose hazard is not clearly worse."""
-    source: _core_pb2.Source.ValueType
-    """Learned, blended or default."""
-    sample_size: _builtins.int
+    """Days to plan with; the default when nothing was learned."""
+    min_days: _builtins.float
+    """Fewest days to plan with."""
+    max_days: _builtins.float
+    """Most days to plan with."""
+    sample: _builtins.int
     """Observed gaps."""
+    learned: _builtins.bool
+    """Whether the data decided."""
     @_builtins.property
-    def bins(self) -> _containers.RepeatedCompositeFieldContainer[Global___GapBin]:
-        """Hazard of the later touch by gap."""
+    def rates(self) -> _containers.RepeatedCompositeFieldContainer[Global___GapRate]:
+        """Conversion at the later touch by days waited."""
 
     def __init__(
         self,
@@ -1876,55 +1792,51 @@ class GapAnalysis(_message.Message):
         from_touch: _builtins.int = ...,
         to_touch: _builtins.int = ...,
         gap_days: _builtins.float = ...,
-        gap_min_days: _builtins.float = ...,
-        gap_max_days: _builtins.float = ...,
-        source: _core_pb2.Source.ValueType = ...,
-        sample_size: _builtins.int = ...,
-        bins: _abc.Iterable[Global___GapBin] | None = ...,
+        min_days: _builtins.float = ...,
+        max_days: _builtins.float = ...,
+        sample: _builtins.int = ...,
+        learned: _builtins.bool = ...,
+        rates: _abc.Iterable[Global___GapRate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["bins", b"bins", "from_touch", b"from_touch", "gap_days", b"gap_days", "gap_max_days", b"gap_max_days", "gap_min_days", b"gap_min_days", "sample_size", b"sample_size", "source", b"source", "to_touch", b"to_touch"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["from_touch", b"from_touch", "gap_days", b"gap_days", "learned", b"learned", "max_days", b"max_days", "min_days", b"min_days", "rates", b"rates", "sample", b"sample", "to_touch", b"to_touch"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GapAnalysis: _TypeAlias = GapAnalysis  # noqa: Y015
+Global___SequenceGap: _TypeAlias = SequenceGap  # noqa: Y015
 
 @_typing.final
-class GapBin(_message.Message):
-    """Sequences with one range of gaps at a position."""
+class GapRate(_message.Message):
+    """Leads that waited one range of days before a touch."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    GAP_MIN_DAYS_FIELD_NUMBER: _builtins.int
-    GAP_MAX_DAYS_FIELD_NUMBER: _builtins.int
+    GAP_DAYS_MIN_FIELD_NUMBER: _builtins.int
+    GAP_DAYS_MAX_FIELD_NUMBER: _builtins.int
     ESTIMATE_FIELD_NUMBER: _builtins.int
-    VERDICT_FIELD_NUMBER: _builtins.int
-    gap_min_days: _builtins.float
+    gap_days_min: _builtins.int
     """Fewest days."""
-    gap_max_days: _builtins.float
+    gap_days_max: _builtins.int
     """Most days."""
-    verdict: _core_pb2.Verdict.ValueType
-    """What the evidence says."""
     @_builtins.property
     def estimate(self) -> _core_pb2.RateEstimate:
-        """Conversions at the later touch / leads that received it after such a gap."""
+        """Conversions at the later touch / leads that received it after such a wait."""
 
     def __init__(
         self,
         *,
-        gap_min_days: _builtins.float = ...,
-        gap_max_days: _builtins.float = ...,
+        gap_days_min: _builtins.int = ...,
+        gap_days_max: _builtins.int = ...,
         estimate: _core_pb2.RateEstimate | None = ...,
-        verdict: _core_pb2.Verdict.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate", "gap_max_days", b"gap_max_days", "gap_min_days", b"gap_min_days", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate", "gap_days_max", b"gap_days_max", "gap_days_min", b"gap_days_min"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___GapBin: _TypeAlias = GapBin  # noqa: Y015
+Global___GapRate: _TypeAlias = GapRate  # noqa: Y015
 
 @_typing.final
 class EngagementTiming(_message.Message):
@@ -1934,6 +1846,7 @@ class EngagementTiming(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    SAMPLE_FIELD_NUMBER: _builtins.int
     AVG_TIME_TO_OPEN_MINUTES_FIELD_NUMBER: _builtins.int
     MEDIAN_TIME_TO_OPEN_MINUTES_FIELD_NUMBER: _builtins.int
     AVG_TIME_TO_CLICK_MINUTES_FIELD_NUMBER: _builtins.int
@@ -1945,7 +1858,8 @@ class EngagementTiming(_message.Message):
     CLICK_RATE_FIELD_NUMBER: _builtins.int
     CLICK_TO_OPEN_RATE_FIELD_NUMBER: _builtins.int
     MACHINE_OPEN_SHARE_FIELD_NUMBER: _builtins.int
-    SAMPLE_SIZE_FIELD_NUMBER: _builtins.int
+    sample: _builtins.int
+    """E-mails sent."""
     avg_time_to_open_minutes: _builtins.float
     """Mean minutes from sending to the first open."""
     median_time_to_open_minutes: _builtins.float
@@ -1965,14 +1879,13 @@ class EngagementTiming(_message.Message):
     click_rate: _builtins.float
     """Clicked / sent, 0..1."""
     click_to_open_rate: _builtins.float
-    """Clicked / opened, 0..1."""
+    """Clicked / opened, 0..1. Unset without opens."""
     machine_open_share: _builtins.float
     """Share 0..1 of opens that machines made."""
-    sample_size: _builtins.int
-    """E-mails sent."""
     def __init__(
         self,
         *,
+        sample: _builtins.int = ...,
         avg_time_to_open_minutes: _builtins.float | None = ...,
         median_time_to_open_minutes: _builtins.float | None = ...,
         avg_time_to_click_minutes: _builtins.float | None = ...,
@@ -1980,34 +1893,27 @@ class EngagementTiming(_message.Message):
         median_open_to_click_minutes: _builtins.float | None = ...,
         optimal_open_window_minutes: _builtins.float | None = ...,
         optimal_click_window_minutes: _builtins.float | None = ...,
-        open_rate: _builtins.float | None = ...,
-        click_rate: _builtins.float | None = ...,
+        open_rate: _builtins.float = ...,
+        click_rate: _builtins.float = ...,
         click_to_open_rate: _builtins.float | None = ...,
-        machine_open_share: _builtins.float | None = ...,
-        sample_size: _builtins.int = ...,
+        machine_open_share: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_avg_time_to_click_minutes", b"_avg_time_to_click_minutes", "_avg_time_to_open_minutes", b"_avg_time_to_open_minutes", "_click_rate", b"_click_rate", "_click_to_open_rate", b"_click_to_open_rate", "_machine_open_share", b"_machine_open_share", "_median_open_to_click_minutes", b"_median_open_to_click_minutes", "_median_time_to_click_minutes", b"_median_time_to_click_minutes", "_median_time_to_open_minutes", b"_median_time_to_open_minutes", "_open_rate", b"_open_rate", "_optimal_click_window_minutes", b"_optimal_click_window_minutes", "_optimal_open_window_minutes", b"_optimal_open_window_minutes", "avg_time_to_click_minutes", b"avg_time_to_click_minutes", "avg_time_to_open_minutes", b"avg_time_to_open_minutes", "click_rate", b"click_rate", "click_to_open_rate", b"click_to_open_rate", "machine_open_share", b"machine_open_share", "median_open_to_click_minutes", b"median_open_to_click_minutes", "median_time_to_click_minutes", b"median_time_to_click_minutes", "median_time_to_open_minutes", b"median_time_to_open_minutes", "open_rate", b"open_rate", "optimal_click_window_minutes", b"optimal_click_window_minutes", "optimal_open_window_minutes", b"optimal_open_window_minutes"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_avg_time_to_click_minutes", b"_avg_time_to_click_minutes", "_avg_time_to_open_minutes", b"_avg_time_to_open_minutes", "_click_to_open_rate", b"_click_to_open_rate", "_median_open_to_click_minutes", b"_median_open_to_click_minutes", "_median_time_to_click_minutes", b"_median_time_to_click_minutes", "_median_time_to_open_minutes", b"_median_time_to_open_minutes", "_optimal_click_window_minutes", b"_optimal_click_window_minutes", "_optimal_open_window_minutes", b"_optimal_open_window_minutes", "avg_time_to_click_minutes", b"avg_time_to_click_minutes", "avg_time_to_open_minutes", b"avg_time_to_open_minutes", "click_to_open_rate", b"click_to_open_rate", "median_open_to_click_minutes", b"median_open_to_click_minutes", "median_time_to_click_minutes", b"median_time_to_click_minutes", "median_time_to_open_minutes", b"median_time_to_open_minutes", "optimal_click_window_minutes", b"optimal_click_window_minutes", "optimal_open_window_minutes", b"optimal_open_window_minutes"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_time_to_click_minutes", b"_avg_time_to_click_minutes", "_avg_time_to_open_minutes", b"_avg_time_to_open_minutes", "_click_rate", b"_click_rate", "_click_to_open_rate", b"_click_to_open_rate", "_machine_open_share", b"_machine_open_share", "_median_open_to_click_minutes", b"_median_open_to_click_minutes", "_median_time_to_click_minutes", b"_median_time_to_click_minutes", "_median_time_to_open_minutes", b"_median_time_to_open_minutes", "_open_rate", b"_open_rate", "_optimal_click_window_minutes", b"_optimal_click_window_minutes", "_optimal_open_window_minutes", b"_optimal_open_window_minutes", "avg_time_to_click_minutes", b"avg_time_to_click_minutes", "avg_time_to_open_minutes", b"avg_time_to_open_minutes", "click_rate", b"click_rate", "click_to_open_rate", b"click_to_open_rate", "machine_open_share", b"machine_open_share", "median_open_to_click_minutes", b"median_open_to_click_minutes", "median_time_to_click_minutes", b"median_time_to_click_minutes", "median_time_to_open_minutes", b"median_time_to_open_minutes", "open_rate", b"open_rate", "optimal_click_window_minutes", b"optimal_click_window_minutes", "optimal_open_window_minutes", b"optimal_open_window_minutes", "sample_size", b"sample_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_time_to_click_minutes", b"_avg_time_to_click_minutes", "_avg_time_to_open_minutes", b"_avg_time_to_open_minutes", "_click_to_open_rate", b"_click_to_open_rate", "_median_open_to_click_minutes", b"_median_open_to_click_minutes", "_median_time_to_click_minutes", b"_median_time_to_click_minutes", "_median_time_to_open_minutes", b"_median_time_to_open_minutes", "_optimal_click_window_minutes", b"_optimal_click_window_minutes", "_optimal_open_window_minutes", b"_optimal_open_window_minutes", "avg_time_to_click_minutes", b"avg_time_to_click_minutes", "avg_time_to_open_minutes", b"avg_time_to_open_minutes", "click_rate", b"click_rate", "click_to_open_rate", b"click_to_open_rate", "machine_open_share", b"machine_open_share", "median_open_to_click_minutes", b"median_open_to_click_minutes", "median_time_to_click_minutes", b"median_time_to_click_minutes", "median_time_to_open_minutes", b"median_time_to_open_minutes", "open_rate", b"open_rate", "optimal_click_window_minutes", b"optimal_click_window_minutes", "optimal_open_window_minutes", b"optimal_open_window_minutes", "sample", b"sample"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__avg_time_to_click_minutes: _TypeAlias = _typing.Literal["avg_time_to_click_minutes"]  # noqa: Y015
     _WhichOneofArgType__avg_time_to_click_minutes: _TypeAlias = _typing.Literal["_avg_time_to_click_minutes", b"_avg_time_to_click_minutes"]  # noqa: Y015
     _WhichOneofReturnType__avg_time_to_open_minutes: _TypeAlias = _typing.Literal["avg_time_to_open_minutes"]  # noqa: Y015
     _WhichOneofArgType__avg_time_to_open_minutes: _TypeAlias = _typing.Literal["_avg_time_to_open_minutes", b"_avg_time_to_open_minutes"]  # noqa: Y015
-    _WhichOneofReturnType__click_rate: _TypeAlias = _typing.Literal["click_rate"]  # noqa: Y015
-    _WhichOneofArgType__click_rate: _TypeAlias = _typing.Literal["_click_rate", b"_click_rate"]  # noqa: Y015
     _WhichOneofReturnType__click_to_open_rate: _TypeAlias = _typing.Literal["click_to_open_rate"]  # noqa: Y015
     _WhichOneofArgType__click_to_open_rate: _TypeAlias = _typing.Literal["_click_to_open_rate", b"_click_to_open_rate"]  # noqa: Y015
-    _WhichOneofReturnType__machine_open_share: _TypeAlias = _typing.Literal["machine_open_share"]  # noqa: Y015
-    _WhichOneofArgType__machine_open_share: _TypeAlias = _typing.Literal["_machine_open_share", b"_machine_open_share"]  # noqa: Y015
     _WhichOneofReturnType__median_open_to_click_minutes: _TypeAlias = _typing.Literal["median_open_to_click_minutes"]  # noqa: Y015
     _WhichOneofArgType__median_open_to_click_minutes: _TypeAlias = _typing.Literal["_median_open_to_click_minutes", b"_median_open_to_click_minutes"]  # noqa: Y015
     _WhichOneofReturnType__median_time_to_click_minutes: _TypeAlias = _typing.Literal["median_time_to_click_minutes"]  # noqa: Y015
     _WhichOneofArgType__median_time_to_click_minutes: _TypeAlias = _typing.Literal["_median_time_to_click_minutes", b"_median_time_to_click_minutes"]  # noqa: Y015
     _WhichOneofReturnType__median_time_to_open_minutes: _TypeAlias = _typing.Literal["median_time_to_open_minutes"]  # noqa: Y015
     _WhichOneofArgType__median_time_to_open_minutes: _TypeAlias = _typing.Literal["_median_time_to_open_minutes", b"_median_time_to_open_minutes"]  # noqa: Y015
-    _WhichOneofReturnType__open_rate: _TypeAlias = _typing.Literal["open_rate"]  # noqa: Y015
-    _WhichOneofArgType__open_rate: _TypeAlias = _typing.Literal["_open_rate", b"_open_rate"]  # noqa: Y015
     _WhichOneofReturnType__optimal_click_window_minutes: _TypeAlias = _typing.Literal["optimal_click_window_minutes"]  # noqa: Y015
     _WhichOneofArgType__optimal_click_window_minutes: _TypeAlias = _typing.Literal["_optimal_click_window_minutes", b"_optimal_click_window_minutes"]  # noqa: Y015
     _WhichOneofReturnType__optimal_open_window_minutes: _TypeAlias = _typing.Literal["optimal_open_window_minutes"]  # noqa: Y015
@@ -2017,19 +1923,13 @@ class EngagementTiming(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__avg_time_to_open_minutes) -> _WhichOneofReturnType__avg_time_to_open_minutes | None: ...
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__click_rate) -> _WhichOneofReturnType__click_rate | None: ...
-    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__click_to_open_rate) -> _WhichOneofReturnType__click_to_open_rate | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__machine_open_share) -> _WhichOneofReturnType__machine_open_share | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__median_open_to_click_minutes) -> _WhichOneofReturnType__median_open_to_click_minutes | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__median_time_to_click_minutes) -> _WhichOneofReturnType__median_time_to_click_minutes | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__median_time_to_open_minutes) -> _WhichOneofReturnType__median_time_to_open_minutes | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__open_rate) -> _WhichOneofReturnType__open_rate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__optimal_click_window_minutes) -> _WhichOneofReturnType__optimal_click_window_minutes | None: ...
     @_typing.overload
@@ -2046,30 +1946,28 @@ class TimezoneInsights(_message.Message):
     BY_TIMEZONE_FIELD_NUMBER: _builtins.int
     TIMEZONE_COVERAGE_FIELD_NUMBER: _builtins.int
     timezone_coverage: _builtins.float
-    """Share 0..1 of touches whose zone is known. Unset without touches."""
+    """Share 0..1 of touches whose zone is known."""
     @_builtins.property
-    def by_timezone(self) -> _containers.RepeatedCompositeFieldContainer[Global___TimezoneInsight]:
+    def by_timezone(self) -> _containers.RepeatedCompositeFieldContainer[Global___TimezoneRow]:
         """Zones by volume."""
 
     def __init__(
         self,
         *,
-        by_timezone: _abc.Iterable[Global___TimezoneInsight] | None = ...,
-        timezone_coverage: _builtins.float | None = ...,
+        by_timezone: _abc.Iterable[Global___TimezoneRow] | None = ...,
+        timezone_coverage: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_timezone_coverage", b"_timezone_coverage", "timezone_coverage", b"timezone_coverage"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_timezone_coverage", b"_timezone_coverage", "by_timezone", b"by_timezone", "timezone_coverage", b"timezone_coverage"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["by_timezone", b"by_timezone", "timezone_coverage", b"timezone_coverage"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__timezone_coverage: _TypeAlias = _typing.Literal["timezone_coverage"]  # noqa: Y015
-    _WhichOneofArgType__timezone_coverage: _TypeAlias = _typing.Literal["_timezone_coverage", b"_timezone_coverage"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__timezone_coverage) -> _WhichOneofReturnType__timezone_coverage | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___TimezoneInsights: _TypeAlias = TimezoneInsights  # noqa: Y015
 
 @_typing.final
-class TimezoneInsight(_message.Message):
-    """One zone; opens and clicks of people only."""
+class TimezoneRow(_message.Message):
+    """One zone; opens and clicks of people only. Unset figures had no data."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -2083,11 +1981,11 @@ class TimezoneInsight(_message.Message):
     timezone: _builtins.str
     """IANA name."""
     sample: _builtins.int
-    """E-mails sent."""
+    """Touches."""
     open_rate: _builtins.float
-    """Opened / sent, 0..1."""
+    """Opened / e-mails sent, 0..1."""
     click_rate: _builtins.float
-    """Clicked / sent, 0..1."""
+    """Clicked / e-mails sent, 0..1."""
     avg_time_to_open_minutes: _builtins.float
     """Mean minutes to the first open."""
     avg_send_hour_local: _builtins.float
@@ -2128,59 +2026,51 @@ class TimezoneInsight(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__open_rate) -> _WhichOneofReturnType__open_rate | None: ...
 
-Global___TimezoneInsight: _TypeAlias = TimezoneInsight  # noqa: Y015
+Global___TimezoneRow: _TypeAlias = TimezoneRow  # noqa: Y015
 
 @_typing.final
 class ConversionTiming(_message.Message):
-    """Days from first touch to conversion, leads without outcome censored."""
+    """Days from first touch to conversion, by Kaplan-Meier over all contacted leads: those without
+    outcome are censored. Unset figures had too few conversions.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
+    SAMPLE_FIELD_NUMBER: _builtins.int
+    CONVERTED_FIELD_NUMBER: _builtins.int
     AVG_DAYS_TO_CONVERT_FIELD_NUMBER: _builtins.int
     MEDIAN_DAYS_TO_CONVERT_FIELD_NUMBER: _builtins.int
     PERCENTILE_50_FIELD_NUMBER: _builtins.int
     PERCENTILE_80_FIELD_NUMBER: _builtins.int
     PERCENTILE_95_FIELD_NUMBER: _builtins.int
-    SAMPLE_SIZE_FIELD_NUMBER: _builtins.int
-    CONVERTED_FIELD_NUMBER: _builtins.int
-    CENSORED_FIELD_NUMBER: _builtins.int
-    CURVE_FIELD_NUMBER: _builtins.int
+    sample: _builtins.int
+    """Leads."""
+    converted: _builtins.int
+    """Of those, the converted ones."""
     avg_days_to_convert: _builtins.float
-    """Mean days among those converted. Unset below three."""
+    """Mean days among those converted."""
     median_days_to_convert: _builtins.float
-    """Median days among those converted. Unset below three."""
+    """Median days among those converted."""
     percentile_50: _builtins.float
     """Days by which half of all that ever convert have."""
     percentile_80: _builtins.float
     """Days by which 80 % of them have."""
     percentile_95: _builtins.float
     """Days by which 95 % of them have."""
-    sample_size: _builtins.int
-    """Leads."""
-    converted: _builtins.int
-    """Of those, the converted ones."""
-    censored: _builtins.int
-    """Of those, the ones still open."""
-    @_builtins.property
-    def curve(self) -> _containers.RepeatedCompositeFieldContainer[Global___ConversionCurvePoint]:
-        """Share converted by day (Kaplan-Meier)."""
-
     def __init__(
         self,
         *,
+        sample: _builtins.int = ...,
+        converted: _builtins.int = ...,
         avg_days_to_convert: _builtins.float | None = ...,
         median_days_to_convert: _builtins.float | None = ...,
         percentile_50: _builtins.float | None = ...,
         percentile_80: _builtins.float | None = ...,
         percentile_95: _builtins.float | None = ...,
-        sample_size: _builtins.int = ...,
-        converted: _builtins.int = ...,
-        censored: _builtins.int = ...,
-        curve: _abc.Iterable[Global___ConversionCurvePoint] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_avg_days_to_convert", b"_avg_days_to_convert", "_median_days_to_convert", b"_median_days_to_convert", "_percentile_50", b"_percentile_50", "_percentile_80", b"_percentile_80", "_percentile_95", b"_percentile_95", "avg_days_to_convert", b"avg_days_to_convert", "median_days_to_convert", b"median_days_to_convert", "percentile_50", b"percentile_50", "percentile_80", b"percentile_80", "percentile_95", b"percentile_95"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_days_to_convert", b"_avg_days_to_convert", "_median_days_to_convert", b"_median_days_to_convert", "_percentile_50", b"_percentile_50", "_percentile_80", b"_percentile_80", "_percentile_95", b"_percentile_95", "avg_days_to_convert", b"avg_days_to_convert", "censored", b"censored", "converted", b"converted", "curve", b"curve", "median_days_to_convert", b"median_days_to_convert", "percentile_50", b"percentile_50", "percentile_80", b"percentile_80", "percentile_95", b"percentile_95", "sample_size", b"sample_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_days_to_convert", b"_avg_days_to_convert", "_median_days_to_convert", b"_median_days_to_convert", "_percentile_50", b"_percentile_50", "_percentile_80", b"_percentile_80", "_percentile_95", b"_percentile_95", "avg_days_to_convert", b"avg_days_to_convert", "converted", b"converted", "median_days_to_convert", b"median_days_to_convert", "percentile_50", b"percentile_50", "percentile_80", b"percentile_80", "percentile_95", b"percentile_95", "sample", b"sample"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__avg_days_to_convert: _TypeAlias = _typing.Literal["avg_days_to_convert"]  # noqa: Y015
     _WhichOneofArgType__avg_days_to_convert: _TypeAlias = _typing.Literal["_avg_days_to_convert", b"_avg_days_to_convert"]  # noqa: Y015
@@ -2206,45 +2096,38 @@ class ConversionTiming(_message.Message):
 Global___ConversionTiming: _TypeAlias = ConversionTiming  # noqa: Y015
 
 @_typing.final
-class ConversionCurvePoint(_message.Message):
-    """Share of leads converted by a day."""
+class PrecisionCoverage(_message.Message):
+    """Share of touches precise enough for each analysis, 0..1."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    DAYS_FIELD_NUMBER: _builtins.int
-    CONVERTED_SHARE_FIELD_NUMBER: _builtins.int
-    LOW_FIELD_NUMBER: _builtins.int
-    HIGH_FIELD_NUMBER: _builtins.int
-    days: _builtins.float
-    """Days since the first touch."""
-    converted_share: _builtins.float
-    """Share converted by then, 0..1."""
-    low: _builtins.float
-    """Lower end of its 90 % interval."""
-    high: _builtins.float
-    """Upper end of its 90 % interval."""
+    HOUR_FIELD_NUMBER: _builtins.int
+    WEEKDAY_FIELD_NUMBER: _builtins.int
+    GAP_FIELD_NUMBER: _builtins.int
+    LOCAL_TIME_FIELD_NUMBER: _builtins.int
+    hour: _builtins.float
+    """Share whose hour is known."""
+    weekday: _builtins.float
+    """Share whose weekday is known."""
+    gap: _builtins.float
+    """Share whose days since the touch before are known."""
+    local_time: _builtins.float
+    """Share whose lead's zone is known."""
     def __init__(
         self,
         *,
-        days: _builtins.float = ...,
-        converted_share: _builtins.float = ...,
-        low: _builtins.float | None = ...,
-        high: _builtins.float | None = ...,
+        hour: _builtins.float = ...,
+        weekday: _builtins.float = ...,
+        gap: _builtins.float = ...,
+        local_time: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "high", b"high", "low", b"low"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "converted_share", b"converted_share", "days", b"days", "high", b"high", "low", b"low"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gap", b"gap", "hour", b"hour", "local_time", b"local_time", "weekday", b"weekday"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__high: _TypeAlias = _typing.Literal["high"]  # noqa: Y015
-    _WhichOneofArgType__high: _TypeAlias = _typing.Literal["_high", b"_high"]  # noqa: Y015
-    _WhichOneofReturnType__low: _TypeAlias = _typing.Literal["low"]  # noqa: Y015
-    _WhichOneofArgType__low: _TypeAlias = _typing.Literal["_low", b"_low"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__high) -> _WhichOneofReturnType__high | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__low) -> _WhichOneofReturnType__low | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ConversionCurvePoint: _TypeAlias = ConversionCurvePoint  # noqa: Y015
+Global___PrecisionCoverage: _TypeAlias = PrecisionCoverage  # noqa: Y015
 
 @_typing.final
 class HowPattern(_message.Message):
@@ -2264,12 +2147,12 @@ class HowPattern(_message.Message):
         VALUE_FIELD_NUMBER: _builtins.int
         key: _builtins.str
         @_builtins.property
-        def value(self) -> _core_pb2.SegmentRateList: ...
+        def value(self) -> Global___SegmentRateList: ...
         def __init__(
             self,
             *,
             key: _builtins.str = ...,
-            value: _core_pb2.SegmentRateList | None = ...,
+            value: Global___SegmentRateList | None = ...,
         ) -> None: ...
         _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
         def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -2318,66 +2201,47 @@ class HowPattern(_message.Message):
         def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
         def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-    @_typing.final
-    class ChannelTransitionsEntry(_message.Message):
-        DESCRIPTOR: _descriptor.Descriptor
-
-        KEY_FIELD_NUMBER: _builtins.int
-        VALUE_FIELD_NUMBER: _builtins.int
-        key: _builtins.str
-        @_builtins.property
-        def value(self) -> _core_pb2.SegmentRateList: ...
-        def __init__(
-            self,
-            *,
-            key: _builtins.str = ...,
-            value: _core_pb2.SegmentRateList | None = ...,
-        ) -> None: ...
-        _HasFieldArgType: _TypeAlias = _typing.Literal["value", b"value"]  # noqa: Y015
-        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
-        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-        def WhichOneof(self, oneof_group: _Never) -> None: ...
-
     CHANNEL_EFFECTIVENESS_FIELD_NUMBER: _builtins.int
+    TOUCH_EFFECTIVENESS_FIELD_NUMBER: _builtins.int
+    FIRST_TOUCH_EFFECTIVENESS_FIELD_NUMBER: _builtins.int
     SEQUENCE_PATTERNS_FIELD_NUMBER: _builtins.int
     TIER_CHANNEL_EFFECTIVENESS_FIELD_NUMBER: _builtins.int
     MULTI_CHANNEL_LIFT_FIELD_NUMBER: _builtins.int
     EMAIL_ENGAGEMENT_CORRELATION_FIELD_NUMBER: _builtins.int
     CHANNEL_CONVERSATION_QUALITY_FIELD_NUMBER: _builtins.int
     BOOKING_CHANNEL_DISTRIBUTION_FIELD_NUMBER: _builtins.int
-    FIRST_TOUCH_EFFECTIVENESS_FIELD_NUMBER: _builtins.int
-    BEST_FIRST_CHANNEL_FIELD_NUMBER: _builtins.int
     CHANNEL_TRANSITIONS_FIELD_NUMBER: _builtins.int
-    MARKOV_ATTRIBUTION_FIELD_NUMBER: _builtins.int
-    CHANNEL_PREFERENCE_FIELD_NUMBER: _builtins.int
-    ENGAGEMENT_SIGNALS_FIELD_NUMBER: _builtins.int
-    CENSORED_FIELD_NUMBER: _builtins.int
-    best_first_channel: _builtins.str
-    """The winning first channel with the highest lower bound. Unset when none wins."""
-    censored: _builtins.int
-    """Leads left out because their outcome is still open."""
+    ATTRIBUTION_FIELD_NUMBER: _builtins.int
+    CHANNEL_ATTRIBUTES_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def channel_effectiveness(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.SegmentRate]:
-        """Channels by lower bound; compare `stratified_lift`, because the tier decides which channels
-        are allowed.
+        """Channels by the leads touched at least once through each; compare `stratified_lift`, because
+        the tier decides which channels are allowed.
         """
 
     @_builtins.property
-    def sequence_patterns(self) -> Global___SequencePatterns:
-        """Orders of channels."""
+    def touch_effectiveness(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.SegmentRate]:
+        """Channels by touch: touches that brought the conversion credited to them."""
 
     @_builtins.property
-    def tier_channel_effectiveness(self) -> _containers.MessageMap[_builtins.str, _core_pb2.SegmentRateList]:
+    def first_touch_effectiveness(self) -> Global___FirstTouch:
+        """Channels of the first touch. Unset when the block did not come out."""
+
+    @_builtins.property
+    def sequence_patterns(self) -> Global___SequencePatterns:
+        """Orders of channels. Unset when the block did not come out."""
+
+    @_builtins.property
+    def tier_channel_effectiveness(self) -> _containers.MessageMap[_builtins.str, Global___SegmentRateList]:
         """Channels within a tier, by tier in lower case."""
 
     @_builtins.property
     def multi_channel_lift(self) -> Global___MultiChannelLift:
-        """Several channels against one."""
+        """Several channels against one. Unset when the block did not come out."""
 
     @_builtins.property
-    def email_engagement_correlation(self) -> Global___EmailEngagementCorrelation:
-        """Opens and clicks against conversion, by lead."""
+    def email_engagement_correlation(self) -> Global___EmailEngagement:
+        """Opens and clicks against conversion. Unset when the block did not come out."""
 
     @_builtins.property
     def channel_conversation_quality(self) -> _containers.MessageMap[_builtins.str, Global___ConversationQuality]:
@@ -2388,50 +2252,38 @@ class HowPattern(_message.Message):
         """Share 0..1 of bookings by the channel of the converting touch; they add to 1."""
 
     @_builtins.property
-    def first_touch_effectiveness(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.SegmentRate]:
-        """Channels of the first touch, by lower bound."""
+    def channel_transitions(self) -> _containers.RepeatedCompositeFieldContainer[Global___Transition]:
+        """Success after going from one channel to another."""
 
     @_builtins.property
-    def channel_transitions(self) -> _containers.MessageMap[_builtins.str, _core_pb2.SegmentRateList]:
-        """After a touch on the key's channel, how touches on each channel do."""
+    def attribution(self) -> Global___Attribution:
+        """Conversions credited to channels. Unset when the block did not come out."""
 
     @_builtins.property
-    def markov_attribution(self) -> Global___MarkovAttribution:
-        """Conversions credited to channels."""
-
-    @_builtins.property
-    def channel_preference(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.SegmentRate]:
-        """Share of leads that answer on each channel, among those contacted on it."""
-
-    @_builtins.property
-    def engagement_signals(self) -> _containers.RepeatedCompositeFieldContainer[Global___FlagEffect]:
-        """Further signals by lead: profile_viewed, sms_link_clicked, voicemail_listened, ..."""
+    def channel_attributes(self) -> _containers.RepeatedCompositeFieldContainer[Global___AttributeRanking]:
+        """Facts of a channel's touches that vary, e.g. the kind of phone line."""
 
     def __init__(
         self,
         *,
         channel_effectiveness: _abc.Iterable[_core_pb2.SegmentRate] | None = ...,
+        touch_effectiveness: _abc.Iterable[_core_pb2.SegmentRate] | None = ...,
+        first_touch_effectiveness: Global___FirstTouch | None = ...,
         sequence_patterns: Global___SequencePatterns | None = ...,
-        tier_channel_effectiveness: _abc.Mapping[_builtins.str, _core_pb2.SegmentRateList] | None = ...,
+        tier_channel_effectiveness: _abc.Mapping[_builtins.str, Global___SegmentRateList] | None = ...,
         multi_channel_lift: Global___MultiChannelLift | None = ...,
-        email_engagement_correlation: Global___EmailEngagementCorrelation | None = ...,
+        email_engagement_correlation: Global___EmailEngagement | None = ...,
         channel_conversation_quality: _abc.Mapping[_builtins.str, Global___ConversationQuality] | None = ...,
         booking_channel_distribution: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
-        first_touch_effectiveness: _abc.Iterable[_core_pb2.SegmentRate] | None = ...,
-        best_first_channel: _builtins.str | None = ...,
-        channel_transitions: _abc.Mapping[_builtins.str, _core_pb2.SegmentRateList] | None = ...,
-        markov_attribution: Global___MarkovAttribution | None = ...,
-        channel_preference: _abc.Iterable[_core_pb2.SegmentRate] | None = ...,
-        engagement_signals: _abc.Iterable[Global___FlagEffect] | None = ...,
-        censored: _builtins.int = ...,
+        channel_transitions: _abc.Iterable[Global___Transition] | None = ...,
+        attribution: Global___Attribution | None = ...,
+        channel_attributes: _abc.Iterable[Global___AttributeRanking] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_best_first_channel", b"_best_first_channel", "best_first_channel", b"best_first_channel", "email_engagement_correlation", b"email_engagement_correlation", "markov_attribution", b"markov_attribution", "multi_channel_lift", b"multi_channel_lift", "sequence_patterns", b"sequence_patterns"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "email_engagement_correlation", b"email_engagement_correlation", "first_touch_effectiveness", b"first_touch_effectiveness", "multi_channel_lift", b"multi_channel_lift", "sequence_patterns", b"sequence_patterns"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_first_channel", b"_best_first_channel", "best_first_channel", b"best_first_channel", "booking_channel_distribution", b"booking_channel_distribution", "censored", b"censored", "channel_conversation_quality", b"channel_conversation_quality", "channel_effectiveness", b"channel_effectiveness", "channel_preference", b"channel_preference", "channel_transitions", b"channel_transitions", "email_engagement_correlation", b"email_engagement_correlation", "engagement_signals", b"engagement_signals", "first_touch_effectiveness", b"first_touch_effectiveness", "markov_attribution", b"markov_attribution", "multi_channel_lift", b"multi_channel_lift", "sequence_patterns", b"sequence_patterns", "tier_channel_effectiveness", b"tier_channel_effectiveness"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["attribution", b"attribution", "booking_channel_distribution", b"booking_channel_distribution", "channel_attributes", b"channel_attributes", "channel_conversation_quality", b"channel_conversation_quality", "channel_effectiveness", b"channel_effectiveness", "channel_transitions", b"channel_transitions", "email_engagement_correlation", b"email_engagement_correlation", "first_touch_effectiveness", b"first_touch_effectiveness", "multi_channel_lift", b"multi_channel_lift", "sequence_patterns", b"sequence_patterns", "tier_channel_effectiveness", b"tier_channel_effectiveness", "touch_effectiveness", b"touch_effectiveness"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__best_first_channel: _TypeAlias = _typing.Literal["best_first_channel"]  # noqa: Y015
-    _WhichOneofArgType__best_first_channel: _TypeAlias = _typing.Literal["_best_first_channel", b"_best_first_channel"]  # noqa: Y015
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__best_first_channel) -> _WhichOneofReturnType__best_first_channel | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___HowPattern: _TypeAlias = HowPattern  # noqa: Y015
 
@@ -2441,33 +2293,29 @@ class SequenceRate(_message.Message):
 
     DESCRIPTOR: _descriptor.Descriptor
 
-    VALUE_FIELD_NUMBER: _builtins.int
     CHANNELS_FIELD_NUMBER: _builtins.int
-    ESTIMATE_FIELD_NUMBER: _builtins.int
-    VERDICT_FIELD_NUMBER: _builtins.int
-    value: _builtins.str
-    """The channels joined by arrows, for display."""
-    verdict: _core_pb2.Verdict.ValueType
-    """What the evidence says."""
+    SEQUENCE_FIELD_NUMBER: _builtins.int
+    SEGMENT_FIELD_NUMBER: _builtins.int
+    sequence: _builtins.str
+    """The same joined by arrows, for display."""
     @_builtins.property
     def channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The channels in order, up to six."""
+        """The channels in order."""
 
     @_builtins.property
-    def estimate(self) -> _core_pb2.RateEstimate:
-        """Rate of the leads contacted in this order."""
+    def segment(self) -> _core_pb2.SegmentRate:
+        """Rate of the leads contacted in this order, and the verdict on it."""
 
     def __init__(
         self,
         *,
-        value: _builtins.str = ...,
         channels: _abc.Iterable[_builtins.str] | None = ...,
-        estimate: _core_pb2.RateEstimate | None = ...,
-        verdict: _core_pb2.Verdict.ValueType = ...,
+        sequence: _builtins.str = ...,
+        segment: _core_pb2.SegmentRate | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["segment", b"segment"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "estimate", b"estimate", "value", b"value", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "segment", b"segment", "sequence", b"sequence"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2480,55 +2328,77 @@ class SequencePatterns(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     WINNING_SEQUENCES_FIELD_NUMBER: _builtins.int
-    LOSING_SEQUENCES_FIELD_NUMBER: _builtins.int
-    UNDECIDED_SEQUENCES_FIELD_NUMBER: _builtins.int
-    FULL_SEQUENCES_FIELD_NUMBER: _builtins.int
+    SEQUENCES_FIELD_NUMBER: _builtins.int
+    THREE_CHANNEL_FIELD_NUMBER: _builtins.int
     @_builtins.property
     def winning_sequences(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceRate]:
-        """First three channels: better than the baseline."""
+        """Those that are better than the baseline."""
 
     @_builtins.property
-    def losing_sequences(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceRate]:
-        """First three channels: worse than the baseline."""
+    def sequences(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceRate]:
+        """All of two to six channels, best evidence first."""
 
     @_builtins.property
-    def undecided_sequences(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceRate]:
-        """First three channels: the data do not tell."""
-
-    @_builtins.property
-    def full_sequences(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceRate]:
-        """First six channels, by lower bound."""
+    def three_channel(self) -> _containers.RepeatedCompositeFieldContainer[Global___SequenceRate]:
+        """Their first three channels, best evidence first."""
 
     def __init__(
         self,
         *,
         winning_sequences: _abc.Iterable[Global___SequenceRate] | None = ...,
-        losing_sequences: _abc.Iterable[Global___SequenceRate] | None = ...,
-        undecided_sequences: _abc.Iterable[Global___SequenceRate] | None = ...,
-        full_sequences: _abc.Iterable[Global___SequenceRate] | None = ...,
+        sequences: _abc.Iterable[Global___SequenceRate] | None = ...,
+        three_channel: _abc.Iterable[Global___SequenceRate] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["full_sequences", b"full_sequences", "losing_sequences", b"losing_sequences", "undecided_sequences", b"undecided_sequences", "winning_sequences", b"winning_sequences"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["sequences", b"sequences", "three_channel", b"three_channel", "winning_sequences", b"winning_sequences"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SequencePatterns: _TypeAlias = SequencePatterns  # noqa: Y015
 
 @_typing.final
+class ChannelCount(_message.Message):
+    """Leads touched through one number of channels."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    CHANNELS_FIELD_NUMBER: _builtins.int
+    ESTIMATE_FIELD_NUMBER: _builtins.int
+    channels: _builtins.str
+    """`1`, `2`, `3` or `4+`."""
+    @_builtins.property
+    def estimate(self) -> _core_pb2.RateEstimate:
+        """Their rate."""
+
+    def __init__(
+        self,
+        *,
+        channels: _builtins.str = ...,
+        estimate: _core_pb2.RateEstimate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "estimate", b"estimate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ChannelCount: _TypeAlias = ChannelCount  # noqa: Y015
+
+@_typing.final
 class MultiChannelLift(_message.Message):
-    """Several channels against one, among leads alive at the same touch."""
+    """Several channels against one, among leads that received at least two touches."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SINGLE_CHANNEL_RATE_FIELD_NUMBER: _builtins.int
     MULTI_CHANNEL_RATE_FIELD_NUMBER: _builtins.int
     MULTI_CHANNEL_LIFT_FIELD_NUMBER: _builtins.int
+    SINGLE_FIELD_NUMBER: _builtins.int
+    MULTI_FIELD_NUMBER: _builtins.int
     RECOMMENDATION_FIELD_NUMBER: _builtins.int
     OPTIMAL_CHANNEL_COUNT_FIELD_NUMBER: _builtins.int
     BUCKETS_FIELD_NUMBER: _builtins.int
-    SINGLE_FIELD_NUMBER: _builtins.int
-    MULTI_FIELD_NUMBER: _builtins.int
     single_channel_rate: _builtins.float
     """Adjusted rate of leads contacted through one channel. Unset without any."""
     multi_channel_rate: _builtins.float
@@ -2537,19 +2407,19 @@ class MultiChannelLift(_message.Message):
     """`multi_channel_rate` / `single_channel_rate`. Unset when one of them is."""
     recommendation: _core_pb2.MultiChannelRecommendation.ValueType
     """The advice."""
-    optimal_channel_count: _builtins.int
-    """Number of channels of the winning bucket. Unset when none wins."""
-    @_builtins.property
-    def buckets(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.SegmentRate]:
-        """Rate by number of channels; `value` is `1`, `2`, `3` or `4+`."""
-
+    optimal_channel_count: _builtins.str
+    """Number of channels that does best, as in `buckets`. Unset when the data do not tell."""
     @_builtins.property
     def single(self) -> _core_pb2.RateEstimate:
-        """One channel, with all figures."""
+        """One channel, with all figures. Unset without any."""
 
     @_builtins.property
     def multi(self) -> _core_pb2.RateEstimate:
-        """Several channels, with all figures."""
+        """Several channels, with all figures. Unset without any."""
+
+    @_builtins.property
+    def buckets(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelCount]:
+        """Rate by number of channels."""
 
     def __init__(
         self,
@@ -2557,11 +2427,11 @@ class MultiChannelLift(_message.Message):
         single_channel_rate: _builtins.float | None = ...,
         multi_channel_rate: _builtins.float | None = ...,
         multi_channel_lift: _builtins.float | None = ...,
-        recommendation: _core_pb2.MultiChannelRecommendation.ValueType = ...,
-        optimal_channel_count: _builtins.int | None = ...,
-        buckets: _abc.Iterable[_core_pb2.SegmentRate] | None = ...,
         single: _core_pb2.RateEstimate | None = ...,
         multi: _core_pb2.RateEstimate | None = ...,
+        recommendation: _core_pb2.MultiChannelRecommendation.ValueType = ...,
+        optimal_channel_count: _builtins.str | None = ...,
+        buckets: _abc.Iterable[Global___ChannelCount] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_multi_channel_lift", b"_multi_channel_lift", "_multi_channel_rate", b"_multi_channel_rate", "_optimal_channel_count", b"_optimal_channel_count", "_single_channel_rate", b"_single_channel_rate", "multi", b"multi", "multi_channel_lift", b"multi_channel_lift", "multi_channel_rate", b"multi_channel_rate", "optimal_channel_count", b"optimal_channel_count", "single", b"single", "single_channel_rate", b"single_channel_rate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
@@ -2587,7 +2457,37 @@ class MultiChannelLift(_message.Message):
 Global___MultiChannelLift: _TypeAlias = MultiChannelLift  # noqa: Y015
 
 @_typing.final
-class EmailEngagementCorrelation(_message.Message):
+class FirstTouch(_message.Message):
+    """Channels of the first touch."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RATES_FIELD_NUMBER: _builtins.int
+    BEST_FIRST_CHANNEL_FIELD_NUMBER: _builtins.int
+    best_first_channel: _builtins.str
+    """The best one. Unset when the data do not tell."""
+    @_builtins.property
+    def rates(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.SegmentRate]:
+        """All of them, best evidence first."""
+
+    def __init__(
+        self,
+        *,
+        rates: _abc.Iterable[_core_pb2.SegmentRate] | None = ...,
+        best_first_channel: _builtins.str | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_best_first_channel", b"_best_first_channel", "best_first_channel", b"best_first_channel"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_first_channel", b"_best_first_channel", "best_first_channel", b"best_first_channel", "rates", b"rates"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__best_first_channel: _TypeAlias = _typing.Literal["best_first_channel"]  # noqa: Y015
+    _WhichOneofArgType__best_first_channel: _TypeAlias = _typing.Literal["_best_first_channel", b"_best_first_channel"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__best_first_channel) -> _WhichOneofReturnType__best_first_channel | None: ...
+
+Global___FirstTouch: _TypeAlias = FirstTouch  # noqa: Y015
+
+@_typing.final
+class EmailEngagement(_message.Message):
     """Opens and clicks against conversion. The unit is the lead with at least one e-mail; machines are
     left out. Unset figures had no data.
     """
@@ -2601,13 +2501,12 @@ class EmailEngagementCorrelation(_message.Message):
     CONVERSION_RATE_IF_OPENED_FIELD_NUMBER: _builtins.int
     CONVERSION_RATE_IF_NOT_OPENED_FIELD_NUMBER: _builtins.int
     CONVERSION_RATE_IF_CLICKED_FIELD_NUMBER: _builtins.int
-    CONVERSION_RATE_IF_NOT_CLICKED_FIELD_NUMBER: _builtins.int
     OPEN_CONVERSION_LIFT_FIELD_NUMBER: _builtins.int
     CLICK_CONVERSION_LIFT_FIELD_NUMBER: _builtins.int
     AVG_OPENS_CONVERTED_FIELD_NUMBER: _builtins.int
     AVG_OPENS_NOT_CONVERTED_FIELD_NUMBER: _builtins.int
-    AVG_TIME_TO_OPEN_CONVERTED_MINUTES_FIELD_NUMBER: _builtins.int
-    AVG_TIME_TO_CLICK_CONVERTED_MINUTES_FIELD_NUMBER: _builtins.int
+    AVG_TIME_TO_OPEN_CONVERTED_FIELD_NUMBER: _builtins.int
+    AVG_TIME_TO_CLICK_CONVERTED_FIELD_NUMBER: _builtins.int
     INSIGHTS_FIELD_NUMBER: _builtins.int
     sample_size: _builtins.int
     """Leads."""
@@ -2623,101 +2522,86 @@ class EmailEngagementCorrelation(_message.Message):
     """Adjusted rate of leads that did not open."""
     conversion_rate_if_clicked: _builtins.float
     """Adjusted rate of leads that clicked."""
-    conversion_rate_if_not_clicked: _builtins.float
-    """Adjusted rate of leads that did not click."""
     open_conversion_lift: _builtins.float
     """`conversion_rate_if_opened` / `conversion_rate_if_not_opened`."""
     click_conversion_lift: _builtins.float
-    """`conversion_rate_if_clicked` / `conversion_rate_if_not_clicked`."""
+    """`conversion_rate_if_clicked` / rate of leads that did not click."""
     avg_opens_converted: _builtins.float
     """Mean opens of converted leads."""
     avg_opens_not_converted: _builtins.float
     """Mean opens of leads that did not convert."""
-    avg_time_to_open_converted_minutes: _builtins.float
+    avg_time_to_open_converted: _builtins.float
     """Mean minutes to the first open of converted leads."""
-    avg_time_to_click_converted_minutes: _builtins.float
+    avg_time_to_click_converted: _builtins.float
     """Mean minutes to the first click of converted leads."""
     @_builtins.property
-    def insights(self) -> _containers.RepeatedCompositeFieldContainer[Global___Insight]:
-        """What stands out."""
+    def insights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """What stands out, in plain words."""
 
     def __init__(
         self,
         *,
         sample_size: _builtins.int = ...,
-        open_rate: _builtins.float | None = ...,
-        click_rate: _builtins.float | None = ...,
+        open_rate: _builtins.float = ...,
+        click_rate: _builtins.float = ...,
         click_to_open_rate: _builtins.float | None = ...,
         conversion_rate_if_opened: _builtins.float | None = ...,
         conversion_rate_if_not_opened: _builtins.float | None = ...,
         conversion_rate_if_clicked: _builtins.float | None = ...,
-        conversion_rate_if_not_clicked: _builtins.float | None = ...,
         open_conversion_lift: _builtins.float | None = ...,
         click_conversion_lift: _builtins.float | None = ...,
         avg_opens_converted: _builtins.float | None = ...,
         avg_opens_not_converted: _builtins.float | None = ...,
-        avg_time_to_open_converted_minutes: _builtins.float | None = ...,
-        avg_time_to_click_converted_minutes: _builtins.float | None = ...,
-        insights: _abc.Iterable[Global___Insight] | None = ...,
+        avg_time_to_open_converted: _builtins.float | None = ...,
+        avg_time_to_click_converted: _builtins.float | None = ...,
+        insights: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_avg_opens_converted", b"_avg_opens_converted", "_avg_opens_not_converted", b"_avg_opens_not_converted", "_avg_time_to_click_converted_minutes", b"_avg_time_to_click_converted_minutes", "_avg_time_to_open_converted_minutes", b"_avg_time_to_open_converted_minutes", "_click_conversion_lift", b"_click_conversion_lift", "_click_rate", b"_click_rate", "_click_to_open_rate", b"_click_to_open_rate", "_conversion_rate_if_clicked", b"_conversion_rate_if_clicked", "_conversion_rate_if_not_clicked", b"_conversion_rate_if_not_clicked", "_conversion_rate_if_not_opened", b"_conversion_rate_if_not_opened", "_conversion_rate_if_opened", b"_conversion_rate_if_opened", "_open_conversion_lift", b"_open_conversion_lift", "_open_rate", b"_open_rate", "avg_opens_converted", b"avg_opens_converted", "avg_opens_not_converted", b"avg_opens_not_converted", "avg_time_to_click_converted_minutes", b"avg_time_to_click_converted_minutes", "avg_time_to_open_converted_minutes", b"avg_time_to_open_converted_minutes", "click_conversion_lift", b"click_conversion_lift", "click_rate", b"click_rate", "click_to_open_rate", b"click_to_open_rate", "conversion_rate_if_clicked", b"conversion_rate_if_clicked", "conversion_rate_if_not_clicked", b"conversion_rate_if_not_clicked", "conversion_rate_if_not_opened", b"conversion_rate_if_not_opened", "conversion_rate_if_opened", b"conversion_rate_if_opened", "open_conversion_lift", b"open_conversion_lift", "open_rate", b"open_rate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_avg_opens_converted", b"_avg_opens_converted", "_avg_opens_not_converted", b"_avg_opens_not_converted", "_avg_time_to_click_converted", b"_avg_time_to_click_converted", "_avg_time_to_open_converted", b"_avg_time_to_open_converted", "_click_conversion_lift", b"_click_conversion_lift", "_click_to_open_rate", b"_click_to_open_rate", "_conversion_rate_if_clicked", b"_conversion_rate_if_clicked", "_conversion_rate_if_not_opened", b"_conversion_rate_if_not_opened", "_conversion_rate_if_opened", b"_conversion_rate_if_opened", "_open_conversion_lift", b"_open_conversion_lift", "avg_opens_converted", b"avg_opens_converted", "avg_opens_not_converted", b"avg_opens_not_converted", "avg_time_to_click_converted", b"avg_time_to_click_converted", "avg_time_to_open_converted", b"avg_time_to_open_converted", "click_conversion_lift", b"click_conversion_lift", "click_to_open_rate", b"click_to_open_rate", "conversion_rate_if_clicked", b"conversion_rate_if_clicked", "conversion_rate_if_not_opened", b"conversion_rate_if_not_opened", "conversion_rate_if_opened", b"conversion_rate_if_opened", "open_conversion_lift", b"open_conversion_lift"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_opens_converted", b"_avg_opens_converted", "_avg_opens_not_converted", b"_avg_opens_not_converted", "_avg_time_to_click_converted_minutes", b"_avg_time_to_click_converted_minutes", "_avg_time_to_open_converted_minutes", b"_avg_time_to_open_converted_minutes", "_click_conversion_lift", b"_click_conversion_lift", "_click_rate", b"_click_rate", "_click_to_open_rate", b"_click_to_open_rate", "_conversion_rate_if_clicked", b"_conversion_rate_if_clicked", "_conversion_rate_if_not_clicked", b"_conversion_rate_if_not_clicked", "_conversion_rate_if_not_opened", b"_conversion_rate_if_not_opened", "_conversion_rate_if_opened", b"_conversion_rate_if_opened", "_open_conversion_lift", b"_open_conversion_lift", "_open_rate", b"_open_rate", "avg_opens_converted", b"avg_opens_converted", "avg_opens_not_converted", b"avg_opens_not_converted", "avg_time_to_click_converted_minutes", b"avg_time_to_click_converted_minutes", "avg_time_to_open_converted_minutes", b"avg_time_to_open_converted_minutes", "click_conversion_lift", b"click_conversion_lift", "click_rate", b"click_rate", "click_to_open_rate", b"click_to_open_rate", "conversion_rate_if_clicked", b"conversion_rate_if_clicked", "conversion_rate_if_not_clicked", b"conversion_rate_if_not_clicked", "conversion_rate_if_not_opened", b"conversion_rate_if_not_opened", "conversion_rate_if_opened", b"conversion_rate_if_opened", "insights", b"insights", "open_conversion_lift", b"open_conversion_lift", "open_rate", b"open_rate", "sample_size", b"sample_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_opens_converted", b"_avg_opens_converted", "_avg_opens_not_converted", b"_avg_opens_not_converted", "_avg_time_to_click_converted", b"_avg_time_to_click_converted", "_avg_time_to_open_converted", b"_avg_time_to_open_converted", "_click_conversion_lift", b"_click_conversion_lift", "_click_to_open_rate", b"_click_to_open_rate", "_conversion_rate_if_clicked", b"_conversion_rate_if_clicked", "_conversion_rate_if_not_opened", b"_conversion_rate_if_not_opened", "_conversion_rate_if_opened", b"_conversion_rate_if_opened", "_open_conversion_lift", b"_open_conversion_lift", "avg_opens_converted", b"avg_opens_converted", "avg_opens_not_converted", b"avg_opens_not_converted", "avg_time_to_click_converted", b"avg_time_to_click_converted", "avg_time_to_open_converted", b"avg_time_to_open_converted", "click_conversion_lift", b"click_conversion_lift", "click_rate", b"click_rate", "click_to_open_rate", b"click_to_open_rate", "conversion_rate_if_clicked", b"conversion_rate_if_clicked", "conversion_rate_if_not_opened", b"conversion_rate_if_not_opened", "conversion_rate_if_opened", b"conversion_rate_if_opened", "insights", b"insights", "open_conversion_lift", b"open_conversion_lift", "open_rate", b"open_rate", "sample_size", b"sample_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__avg_opens_converted: _TypeAlias = _typing.Literal["avg_opens_converted"]  # noqa: Y015
     _WhichOneofArgType__avg_opens_converted: _TypeAlias = _typing.Literal["_avg_opens_converted", b"_avg_opens_converted"]  # noqa: Y015
     _WhichOneofReturnType__avg_opens_not_converted: _TypeAlias = _typing.Literal["avg_opens_not_converted"]  # noqa: Y015
     _WhichOneofArgType__avg_opens_not_converted: _TypeAlias = _typing.Literal["_avg_opens_not_converted", b"_avg_opens_not_converted"]  # noqa: Y015
-    _WhichOneofReturnType__avg_time_to_click_converted_minutes: _TypeAlias = _typing.Literal["avg_time_to_click_converted_minutes"]  # noqa: Y015
-    _WhichOneofArgType__avg_time_to_click_converted_minutes: _TypeAlias = _typing.Literal["_avg_time_to_click_converted_minutes", b"_avg_time_to_click_converted_minutes"]  # noqa: Y015
-    _WhichOneofReturnType__avg_time_to_open_converted_minutes: _TypeAlias = _typing.Literal["avg_time_to_open_converted_minutes"]  # noqa: Y015
-    _WhichOneofArgType__avg_time_to_open_converted_minutes: _TypeAlias = _typing.Literal["_avg_time_to_open_converted_minutes", b"_avg_time_to_open_converted_minutes"]  # noqa: Y015
+    _WhichOneofReturnType__avg_time_to_click_converted: _TypeAlias = _typing.Literal["avg_time_to_click_converted"]  # noqa: Y015
+    _WhichOneofArgType__avg_time_to_click_converted: _TypeAlias = _typing.Literal["_avg_time_to_click_converted", b"_avg_time_to_click_converted"]  # noqa: Y015
+    _WhichOneofReturnType__avg_time_to_open_converted: _TypeAlias = _typing.Literal["avg_time_to_open_converted"]  # noqa: Y015
+    _WhichOneofArgType__avg_time_to_open_converted: _TypeAlias = _typing.Literal["_avg_time_to_open_converted", b"_avg_time_to_open_converted"]  # noqa: Y015
     _WhichOneofReturnType__click_conversion_lift: _TypeAlias = _typing.Literal["click_conversion_lift"]  # noqa: Y015
     _WhichOneofArgType__click_conversion_lift: _TypeAlias = _typing.Literal["_click_conversion_lift", b"_click_conversion_lift"]  # noqa: Y015
-    _WhichOneofReturnType__click_rate: _TypeAlias = _typing.Literal["click_rate"]  # noqa: Y015
-    _WhichOneofArgType__click_rate: _TypeAlias = _typing.Literal["_click_rate", b"_click_rate"]  # noqa: Y015
     _WhichOneofReturnType__click_to_open_rate: _TypeAlias = _typing.Literal["click_to_open_rate"]  # noqa: Y015
     _WhichOneofArgType__click_to_open_rate: _TypeAlias = _typing.Literal["_click_to_open_rate", b"_click_to_open_rate"]  # noqa: Y015
     _WhichOneofReturnType__conversion_rate_if_clicked: _TypeAlias = _typing.Literal["conversion_rate_if_clicked"]  # noqa: Y015
     _WhichOneofArgType__conversion_rate_if_clicked: _TypeAlias = _typing.Literal["_conversion_rate_if_clicked", b"_conversion_rate_if_clicked"]  # noqa: Y015
-    _WhichOneofReturnType__conversion_rate_if_not_clicked: _TypeAlias = _typing.Literal["conversion_rate_if_not_clicked"]  # noqa: Y015
-    _WhichOneofArgType__conversion_rate_if_not_clicked: _TypeAlias = _typing.Literal["_conversion_rate_if_not_clicked", b"_conversion_rate_if_not_clicked"]  # noqa: Y015
     _WhichOneofReturnType__conversion_rate_if_not_opened: _TypeAlias = _typing.Literal["conversion_rate_if_not_opened"]  # noqa: Y015
     _WhichOneofArgType__conversion_rate_if_not_opened: _TypeAlias = _typing.Literal["_conversion_rate_if_not_opened", b"_conversion_rate_if_not_opened"]  # noqa: Y015
     _WhichOneofReturnType__conversion_rate_if_opened: _TypeAlias = _typing.Literal["conversion_rate_if_opened"]  # noqa: Y015
     _WhichOneofArgType__conversion_rate_if_opened: _TypeAlias = _typing.Literal["_conversion_rate_if_opened", b"_conversion_rate_if_opened"]  # noqa: Y015
     _WhichOneofReturnType__open_conversion_lift: _TypeAlias = _typing.Literal["open_conversion_lift"]  # noqa: Y015
     _WhichOneofArgType__open_conversion_lift: _TypeAlias = _typing.Literal["_open_conversion_lift", b"_open_conversion_lift"]  # noqa: Y015
-    _WhichOneofReturnType__open_rate: _TypeAlias = _typing.Literal["open_rate"]  # noqa: Y015
-    _WhichOneofArgType__open_rate: _TypeAlias = _typing.Literal["_open_rate", b"_open_rate"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__avg_opens_converted) -> _WhichOneofReturnType__avg_opens_converted | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__avg_opens_not_converted) -> _WhichOneofReturnType__avg_opens_not_converted | None: ...
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__avg_time_to_click_converted_minutes) -> _WhichOneofReturnType__avg_time_to_click_converted_minutes | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__avg_time_to_click_converted) -> _WhichOneofReturnType__avg_time_to_click_converted | None: ...
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__avg_time_to_open_converted_minutes) -> _WhichOneofReturnType__avg_time_to_open_converted_minutes | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__avg_time_to_open_converted) -> _WhichOneofReturnType__avg_time_to_open_converted | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__click_conversion_lift) -> _WhichOneofReturnType__click_conversion_lift | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__click_rate) -> _WhichOneofReturnType__click_rate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__click_to_open_rate) -> _WhichOneofReturnType__click_to_open_rate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__conversion_rate_if_clicked) -> _WhichOneofReturnType__conversion_rate_if_clicked | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__conversion_rate_if_not_clicked) -> _WhichOneofReturnType__conversion_rate_if_not_clicked | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__conversion_rate_if_not_opened) -> _WhichOneofReturnType__conversion_rate_if_not_opened | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__conversion_rate_if_opened) -> _WhichOneofReturnType__conversion_rate_if_opened | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__open_conversion_lift) -> _WhichOneofReturnType__open_conversion_lift | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__open_rate) -> _WhichOneofReturnType__open_rate | None: ...
 
-Global___EmailEngagementCorrelation: _TypeAlias = EmailEngagementCorrelation  # noqa: Y015
+Global___EmailEngagement: _TypeAlias = EmailEngagement  # noqa: Y015
 
 @_typing.final
 class ConversationQuality(_message.Message):
@@ -2739,9 +2623,9 @@ class ConversationQuality(_message.Message):
     avg_lead_messages: _builtins.float
     """Mean messages of the lead per thread."""
     avg_lead_response_minutes: _builtins.float
-    """Mean minutes until the lead answered."""
+    """Mean minutes until the lead answered. Unset without answers."""
     conversion_rate: _builtins.float
-    """Adjusted share of threads that converted."""
+    """Adjusted share of threads that converted, 0..1."""
     @_builtins.property
     def estimate(self) -> _core_pb2.RateEstimate:
         """The same with all figures."""
@@ -2754,33 +2638,20 @@ class ConversationQuality(_message.Message):
         self,
         *,
         thread_count: _builtins.int = ...,
-        avg_messages_per_thread: _builtins.float | None = ...,
-        avg_lead_messages: _builtins.float | None = ...,
+        avg_messages_per_thread: _builtins.float = ...,
+        avg_lead_messages: _builtins.float = ...,
         avg_lead_response_minutes: _builtins.float | None = ...,
-        conversion_rate: _builtins.float | None = ...,
+        conversion_rate: _builtins.float = ...,
         estimate: _core_pb2.RateEstimate | None = ...,
         sentiment_distribution: _abc.Iterable[Global___SentimentCount] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_avg_lead_messages", b"_avg_lead_messages", "_avg_lead_response_minutes", b"_avg_lead_response_minutes", "_avg_messages_per_thread", b"_avg_messages_per_thread", "_conversion_rate", b"_conversion_rate", "avg_lead_messages", b"avg_lead_messages", "avg_lead_response_minutes", b"avg_lead_response_minutes", "avg_messages_per_thread", b"avg_messages_per_thread", "conversion_rate", b"conversion_rate", "estimate", b"estimate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_avg_lead_response_minutes", b"_avg_lead_response_minutes", "avg_lead_response_minutes", b"avg_lead_response_minutes", "estimate", b"estimate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_lead_messages", b"_avg_lead_messages", "_avg_lead_response_minutes", b"_avg_lead_response_minutes", "_avg_messages_per_thread", b"_avg_messages_per_thread", "_conversion_rate", b"_conversion_rate", "avg_lead_messages", b"avg_lead_messages", "avg_lead_response_minutes", b"avg_lead_response_minutes", "avg_messages_per_thread", b"avg_messages_per_thread", "conversion_rate", b"conversion_rate", "estimate", b"estimate", "sentiment_distribution", b"sentiment_distribution", "thread_count", b"thread_count"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_lead_response_minutes", b"_avg_lead_response_minutes", "avg_lead_messages", b"avg_lead_messages", "avg_lead_response_minutes", b"avg_lead_response_minutes", "avg_messages_per_thread", b"avg_messages_per_thread", "conversion_rate", b"conversion_rate", "estimate", b"estimate", "sentiment_distribution", b"sentiment_distribution", "thread_count", b"thread_count"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__avg_lead_messages: _TypeAlias = _typing.Literal["avg_lead_messages"]  # noqa: Y015
-    _WhichOneofArgType__avg_lead_messages: _TypeAlias = _typing.Literal["_avg_lead_messages", b"_avg_lead_messages"]  # noqa: Y015
     _WhichOneofReturnType__avg_lead_response_minutes: _TypeAlias = _typing.Literal["avg_lead_response_minutes"]  # noqa: Y015
     _WhichOneofArgType__avg_lead_response_minutes: _TypeAlias = _typing.Literal["_avg_lead_response_minutes", b"_avg_lead_response_minutes"]  # noqa: Y015
-    _WhichOneofReturnType__avg_messages_per_thread: _TypeAlias = _typing.Literal["avg_messages_per_thread"]  # noqa: Y015
-    _WhichOneofArgType__avg_messages_per_thread: _TypeAlias = _typing.Literal["_avg_messages_per_thread", b"_avg_messages_per_thread"]  # noqa: Y015
-    _WhichOneofReturnType__conversion_rate: _TypeAlias = _typing.Literal["conversion_rate"]  # noqa: Y015
-    _WhichOneofArgType__conversion_rate: _TypeAlias = _typing.Literal["_conversion_rate", b"_conversion_rate"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__avg_lead_messages) -> _WhichOneofReturnType__avg_lead_messages | None: ...
-    @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__avg_lead_response_minutes) -> _WhichOneofReturnType__avg_lead_response_minutes | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__avg_messages_per_thread) -> _WhichOneofReturnType__avg_messages_per_thread | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__conversion_rate) -> _WhichOneofReturnType__conversion_rate | None: ...
 
 Global___ConversationQuality: _TypeAlias = ConversationQuality  # noqa: Y015
 
@@ -2791,27 +2662,59 @@ class SentimentCount(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SENTIMENT_FIELD_NUMBER: _builtins.int
-    COUNT_FIELD_NUMBER: _builtins.int
+    CNT_FIELD_NUMBER: _builtins.int
     sentiment: _builtins.str
     """positive, neutral, negative or mixed."""
-    count: _builtins.int
+    cnt: _builtins.int
     """Messages."""
     def __init__(
         self,
         *,
         sentiment: _builtins.str = ...,
-        count: _builtins.int = ...,
+        cnt: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "sentiment", b"sentiment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["cnt", b"cnt", "sentiment", b"sentiment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SentimentCount: _TypeAlias = SentimentCount  # noqa: Y015
 
 @_typing.final
-class MarkovAttribution(_message.Message):
+class Transition(_message.Message):
+    """Success after going from one channel to another."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FROM_CHANNEL_FIELD_NUMBER: _builtins.int
+    TO_CHANNEL_FIELD_NUMBER: _builtins.int
+    ESTIMATE_FIELD_NUMBER: _builtins.int
+    from_channel: _builtins.str
+    """Channel of the touch before."""
+    to_channel: _builtins.str
+    """Channel of the touch after."""
+    @_builtins.property
+    def estimate(self) -> _core_pb2.RateEstimate:
+        """Rate of the touches after."""
+
+    def __init__(
+        self,
+        *,
+        from_channel: _builtins.str = ...,
+        to_channel: _builtins.str = ...,
+        estimate: _core_pb2.RateEstimate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate", "from_channel", b"from_channel", "to_channel", b"to_channel"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Transition: _TypeAlias = Transition  # noqa: Y015
+
+@_typing.final
+class Attribution(_message.Message):
     """Conversions credited to channels by an absorbing Markov chain over channel paths; an
     association, not a cause.
     """
@@ -2819,49 +2722,30 @@ class MarkovAttribution(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     ORDER_FIELD_NUMBER: _builtins.int
-    CREDITS_FIELD_NUMBER: _builtins.int
-    SAMPLE_SIZE_FIELD_NUMBER: _builtins.int
-    CONVERTED_FIELD_NUMBER: _builtins.int
-    BIC_ORDER_1_FIELD_NUMBER: _builtins.int
-    BIC_ORDER_2_FIELD_NUMBER: _builtins.int
+    CONVERSIONS_FIELD_NUMBER: _builtins.int
+    CHANNELS_FIELD_NUMBER: _builtins.int
     order: _builtins.int
     """Order of the chain, 1 or 2, by BIC."""
-    sample_size: _builtins.int
-    """Leads."""
-    converted: _builtins.int
-    """Of those, the converted ones."""
-    bic_order_1: _builtins.float
-    """BIC of the order-1 chain. Unset when not fitted."""
-    bic_order_2: _builtins.float
-    """BIC of the order-2 chain. Unset when not fitted."""
+    conversions: _builtins.int
+    """Conversions."""
     @_builtins.property
-    def credits(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelCredit]:
-        """Credit by channel, largest first; credits add to the conversions."""
+    def channels(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelCredit]:
+        """Credit by channel, largest first."""
 
     def __init__(
         self,
         *,
         order: _builtins.int = ...,
-        credits: _abc.Iterable[Global___ChannelCredit] | None = ...,
-        sample_size: _builtins.int = ...,
-        converted: _builtins.int = ...,
-        bic_order_1: _builtins.float | None = ...,
-        bic_order_2: _builtins.float | None = ...,
+        conversions: _builtins.int = ...,
+        channels: _abc.Iterable[Global___ChannelCredit] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_bic_order_1", b"_bic_order_1", "_bic_order_2", b"_bic_order_2", "bic_order_1", b"bic_order_1", "bic_order_2", b"bic_order_2"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_bic_order_1", b"_bic_order_1", "_bic_order_2", b"_bic_order_2", "bic_order_1", b"bic_order_1", "bic_order_2", b"bic_order_2", "converted", b"converted", "credits", b"credits", "order", b"order", "sample_size", b"sample_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "conversions", b"conversions", "order", b"order"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__bic_order_1: _TypeAlias = _typing.Literal["bic_order_1"]  # noqa: Y015
-    _WhichOneofArgType__bic_order_1: _TypeAlias = _typing.Literal["_bic_order_1", b"_bic_order_1"]  # noqa: Y015
-    _WhichOneofReturnType__bic_order_2: _TypeAlias = _typing.Literal["bic_order_2"]  # noqa: Y015
-    _WhichOneofArgType__bic_order_2: _TypeAlias = _typing.Literal["_bic_order_2", b"_bic_order_2"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__bic_order_1) -> _WhichOneofReturnType__bic_order_1 | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__bic_order_2) -> _WhichOneofReturnType__bic_order_2 | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___MarkovAttribution: _TypeAlias = MarkovAttribution  # noqa: Y015
+Global___Attribution: _TypeAlias = Attribution  # noqa: Y015
 
 @_typing.final
 class ChannelCredit(_message.Message):
@@ -2870,51 +2754,47 @@ class ChannelCredit(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     CHANNEL_FIELD_NUMBER: _builtins.int
-    CREDIT_FIELD_NUMBER: _builtins.int
     SHARE_FIELD_NUMBER: _builtins.int
     LOW_FIELD_NUMBER: _builtins.int
     HIGH_FIELD_NUMBER: _builtins.int
+    CONVERSIONS_FIELD_NUMBER: _builtins.int
     REMOVAL_EFFECT_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
     """The channel."""
-    credit: _builtins.float
-    """Conversions credited, >= 0."""
     share: _builtins.float
-    """The same as a share of all, 0..1."""
+    """Share 0..1 of the credit; shares add to 1."""
     low: _builtins.float
-    """Lower end of the 90 % interval of `share`, by bootstrap over leads."""
+    """Lower end of its 90 % interval, by bootstrap over leads."""
     high: _builtins.float
-    """Upper end of the 90 % interval of `share`."""
+    """Upper end of its 90 % interval."""
+    conversions: _builtins.float
+    """Conversions credited, >= 0; they add to all conversions."""
     removal_effect: _builtins.float
     """Share 0..1 of conversions lost when the channel is taken out of the chain."""
     def __init__(
         self,
         *,
         channel: _builtins.str = ...,
-        credit: _builtins.float = ...,
         share: _builtins.float = ...,
-        low: _builtins.float | None = ...,
-        high: _builtins.float | None = ...,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+        conversions: _builtins.float = ...,
         removal_effect: _builtins.float = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "high", b"high", "low", b"low"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_high", b"_high", "_low", b"_low", "channel", b"channel", "credit", b"credit", "high", b"high", "low", b"low", "removal_effect", b"removal_effect", "share", b"share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channel", b"channel", "conversions", b"conversions", "high", b"high", "low", b"low", "removal_effect", b"removal_effect", "share", b"share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    _WhichOneofReturnType__high: _TypeAlias = _typing.Literal["high"]  # noqa: Y015
-    _WhichOneofArgType__high: _TypeAlias = _typing.Literal["_high", b"_high"]  # noqa: Y015
-    _WhichOneofReturnType__low: _TypeAlias = _typing.Literal["low"]  # noqa: Y015
-    _WhichOneofArgType__low: _TypeAlias = _typing.Literal["_low", b"_low"]  # noqa: Y015
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__high) -> _WhichOneofReturnType__high | None: ...
-    @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__low) -> _WhichOneofReturnType__low | None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ChannelCredit: _TypeAlias = ChannelCredit  # noqa: Y015
 
 @_typing.final
 class Insight(_message.Message):
-    """One thing that stands out, in words and figures."""
+    """------------------------------------------------------------------------------------- FUNNEL
+
+    One thing that stands out, in words and figures.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -3000,10 +2880,7 @@ Global___Insight: _TypeAlias = Insight  # noqa: Y015
 
 @_typing.final
 class FunnelPattern(_message.Message):
-    """------------------------------------------------------------------------------------- FUNNEL
-
-    What happens after the booking: attendance, deals, revenue.
-    """
+    """What happens after the booking: attendance, deals, revenue."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -3094,11 +2971,11 @@ class ShowRate(_message.Message):
         """The same with all figures."""
 
     @_builtins.property
-    def by_day(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.DayRate]:
+    def by_day(self) -> _containers.RepeatedCompositeFieldContainer[Global___DayRate]:
         """Share attended by weekday of the meeting."""
 
     @_builtins.property
-    def by_hour(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.HourRate]:
+    def by_hour(self) -> _containers.RepeatedCompositeFieldContainer[Global___HourRate]:
         """Share attended by hour of the meeting."""
 
     @_builtins.property
@@ -3133,8 +3010,8 @@ class ShowRate(_message.Message):
         estimate: _core_pb2.RateEstimate | None = ...,
         best_day: _builtins.str | None = ...,
         best_hour: _builtins.int | None = ...,
-        by_day: _abc.Iterable[_core_pb2.DayRate] | None = ...,
-        by_hour: _abc.Iterable[_core_pb2.HourRate] | None = ...,
+        by_day: _abc.Iterable[Global___DayRate] | None = ...,
+        by_hour: _abc.Iterable[Global___HourRate] | None = ...,
         by_days_ahead: _abc.Iterable[_core_pb2.SegmentRate] | None = ...,
         by_tier: _abc.Iterable[_core_pb2.SegmentRate] | None = ...,
         confirmation_effect: Global___FlagEffect | None = ...,

@@ -57,6 +57,34 @@ TIMEZONE_SOURCE_ASSUMED: TimezoneSource.ValueType  # 5
 """Assumed: the zone of the campaign or client; windows keep to 9-17."""
 Global___TimezoneSource: _TypeAlias = TimezoneSource  # noqa: Y015
 
+class _RateBasis:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RateBasisEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RateBasis.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RATE_BASIS_UNSPECIFIED: _RateBasis.ValueType  # 0
+    """Not stated."""
+    RATE_BASIS_TIER: _RateBasis.ValueType  # 1
+    """The leads of the tier."""
+    RATE_BASIS_OVERALL: _RateBasis.ValueType  # 2
+    """All leads."""
+    RATE_BASIS_NONE: _RateBasis.ValueType  # 3
+    """Nothing: there are no data."""
+
+class RateBasis(_RateBasis, metaclass=_RateBasisEnumTypeWrapper):
+    """What a rate was counted over."""
+
+RATE_BASIS_UNSPECIFIED: RateBasis.ValueType  # 0
+"""Not stated."""
+RATE_BASIS_TIER: RateBasis.ValueType  # 1
+"""The leads of the tier."""
+RATE_BASIS_OVERALL: RateBasis.ValueType  # 2
+"""All leads."""
+RATE_BASIS_NONE: RateBasis.ValueType  # 3
+"""Nothing: there are no data."""
+Global___RateBasis: _TypeAlias = RateBasis  # noqa: Y015
+
 @_typing.final
 class GetTimingRequest(_message.Message):
     """Request of GetTiming. The zone comes from `timezone`, else from `lead_id`, else from the place,
@@ -169,6 +197,86 @@ class GetTimingRequest(_message.Message):
 Global___GetTimingRequest: _TypeAlias = GetTimingRequest  # noqa: Y015
 
 @_typing.final
+class DayAdvice(_message.Message):
+    """One weekday on the lead's clock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_OF_WEEK_FIELD_NUMBER: _builtins.int
+    ESTIMATE_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    day_of_week: _core_pb2.DayOfWeek.ValueType
+    """The weekday."""
+    verdict: _core_pb2.Verdict.ValueType
+    """What the evidence says."""
+    value: _builtins.str
+    """The weekday as a lower-case English word, e.g. `monday`."""
+    source: _core_pb2.Source.ValueType
+    """Where its place comes from."""
+    @_builtins.property
+    def estimate(self) -> _core_pb2.RateEstimate:
+        """Rate of touches sent on it. Unset when not learned."""
+
+    def __init__(
+        self,
+        *,
+        day_of_week: _core_pb2.DayOfWeek.ValueType = ...,
+        estimate: _core_pb2.RateEstimate | None = ...,
+        verdict: _core_pb2.Verdict.ValueType = ...,
+        value: _builtins.str = ...,
+        source: _core_pb2.Source.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["day_of_week", b"day_of_week", "estimate", b"estimate", "source", b"source", "value", b"value", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DayAdvice: _TypeAlias = DayAdvice  # noqa: Y015
+
+@_typing.final
+class HourAdvice(_message.Message):
+    """One hour on the lead's clock."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    HOUR_FIELD_NUMBER: _builtins.int
+    ESTIMATE_FIELD_NUMBER: _builtins.int
+    VERDICT_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
+    hour: _builtins.int
+    """Hour 0..23; 9 means 09:00 to 09:59."""
+    verdict: _core_pb2.Verdict.ValueType
+    """What the evidence says."""
+    value: _builtins.str
+    """The hour as text, e.g. `9`."""
+    source: _core_pb2.Source.ValueType
+    """Where its place comes from."""
+    @_builtins.property
+    def estimate(self) -> _core_pb2.RateEstimate:
+        """Rate of touches sent in it. Unset when not learned."""
+
+    def __init__(
+        self,
+        *,
+        hour: _builtins.int = ...,
+        estimate: _core_pb2.RateEstimate | None = ...,
+        verdict: _core_pb2.Verdict.ValueType = ...,
+        value: _builtins.str = ...,
+        source: _core_pb2.Source.ValueType = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate", "hour", b"hour", "source", b"source", "value", b"value", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___HourAdvice: _TypeAlias = HourAdvice  # noqa: Y015
+
+@_typing.final
 class SendWindow(_message.Message):
     """A stretch of time in which to send."""
 
@@ -207,7 +315,7 @@ class SendWindow(_message.Message):
 
     @_builtins.property
     def estimate(self) -> _core_pb2.RateEstimate:
-        """Rate of touches sent at this weekday and hour."""
+        """Rate of touches sent at this weekday and hour. Unset when not learned."""
 
     def __init__(
         self,
@@ -240,7 +348,7 @@ class TouchShare(_message.Message):
     SHARE_FIELD_NUMBER: _builtins.int
     HAZARD_FIELD_NUMBER: _builtins.int
     touch_number: _builtins.int
-    """Number of the touch, from 1."""
+    """Number of the touch, from 1; 10 stands for the tenth and all later ones."""
     share: _builtins.float
     """Share 0..1 of all conversions that this touch brought. Unset when there were none."""
     @_builtins.property
@@ -282,6 +390,7 @@ class GetTimingResponse(_message.Message):
     GAP_MAX_DAYS_FIELD_NUMBER: _builtins.int
     TIMEZONE_FIELD_NUMBER: _builtins.int
     TIMEZONE_SOURCE_FIELD_NUMBER: _builtins.int
+    PROPENSITY_FIELD_NUMBER: _builtins.int
     gap_days: _builtins.float
     """Best days to wait after the touch before. Unset for the first touch."""
     decision_id: _builtins.str
@@ -294,12 +403,14 @@ class GetTimingResponse(_message.Message):
     """Zone used, an IANA name."""
     timezone_source: Global___TimezoneSource.ValueType
     """How the zone was found."""
+    propensity: _builtins.float
+    """Probability 0..1 with which the first window was drawn; 1 without exploration."""
     @_builtins.property
-    def best_days(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.DayRate]:
+    def best_days(self) -> _containers.RepeatedCompositeFieldContainer[Global___DayAdvice]:
         """Weekdays on the lead's clock, best first."""
 
     @_builtins.property
-    def best_hours(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.HourRate]:
+    def best_hours(self) -> _containers.RepeatedCompositeFieldContainer[Global___HourAdvice]:
         """Hours on the lead's clock, best first."""
 
     @_builtins.property
@@ -321,8 +432,8 @@ class GetTimingResponse(_message.Message):
     def __init__(
         self,
         *,
-        best_days: _abc.Iterable[_core_pb2.DayRate] | None = ...,
-        best_hours: _abc.Iterable[_core_pb2.HourRate] | None = ...,
+        best_days: _abc.Iterable[Global___DayAdvice] | None = ...,
+        best_hours: _abc.Iterable[Global___HourAdvice] | None = ...,
         windows: _abc.Iterable[Global___SendWindow] | None = ...,
         next_send_time: _timestamp_pb2.Timestamp | None = ...,
         gap_days: _builtins.float | None = ...,
@@ -333,10 +444,11 @@ class GetTimingResponse(_message.Message):
         gap_max_days: _builtins.float | None = ...,
         timezone: _builtins.str = ...,
         timezone_source: Global___TimezoneSource.ValueType = ...,
+        propensity: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_gap_days", b"_gap_days", "_gap_max_days", b"_gap_max_days", "_gap_min_days", b"_gap_min_days", "gap_days", b"gap_days", "gap_max_days", b"gap_max_days", "gap_min_days", b"gap_min_days", "model", b"model", "next_send_time", b"next_send_time"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gap_days", b"_gap_days", "_gap_max_days", b"_gap_max_days", "_gap_min_days", b"_gap_min_days", "best_days", b"best_days", "best_hours", b"best_hours", "decision_id", b"decision_id", "gap_days", b"gap_days", "gap_max_days", b"gap_max_days", "gap_min_days", b"gap_min_days", "model", b"model", "next_send_time", b"next_send_time", "timezone", b"timezone", "timezone_source", b"timezone_source", "touch_distribution", b"touch_distribution", "windows", b"windows"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gap_days", b"_gap_days", "_gap_max_days", b"_gap_max_days", "_gap_min_days", b"_gap_min_days", "best_days", b"best_days", "best_hours", b"best_hours", "decision_id", b"decision_id", "gap_days", b"gap_days", "gap_max_days", b"gap_max_days", "gap_min_days", b"gap_min_days", "model", b"model", "next_send_time", b"next_send_time", "propensity", b"propensity", "timezone", b"timezone", "timezone_source", b"timezone_source", "touch_distribution", b"touch_distribution", "windows", b"windows"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__gap_days: _TypeAlias = _typing.Literal["gap_days"]  # noqa: Y015
     _WhichOneofArgType__gap_days: _TypeAlias = _typing.Literal["_gap_days", b"_gap_days"]  # noqa: Y015
@@ -424,6 +536,8 @@ class ChannelChoice(_message.Message):
     WHY_NOT_FIELD_NUMBER: _builtins.int
     PROPENSITY_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
+    WHY_NOT_TEXT_FIELD_NUMBER: _builtins.int
+    BASIS_FIELD_NUMBER: _builtins.int
     channel: _builtins.str
     """The channel."""
     allowed: _builtins.bool
@@ -438,9 +552,13 @@ class ChannelChoice(_message.Message):
     """
     verdict: _core_pb2.Verdict.ValueType
     """What the evidence says."""
+    why_not_text: _builtins.str
+    """`why_not` in plain words. Empty when allowed."""
+    basis: Global___RateBasis.ValueType
+    """What `estimate` was counted over."""
     @_builtins.property
     def estimate(self) -> _core_pb2.RateEstimate:
-        """Rate of leads contacted through it, within the tier where it has data, else over all."""
+        """Rate of leads contacted through it, counted as `basis` says. Unset when it has no data."""
 
     def __init__(
         self,
@@ -451,10 +569,12 @@ class ChannelChoice(_message.Message):
         why_not: _builtins.str | None = ...,
         propensity: _builtins.float = ...,
         verdict: _core_pb2.Verdict.ValueType = ...,
+        why_not_text: _builtins.str = ...,
+        basis: Global___RateBasis.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_why_not", b"_why_not", "estimate", b"estimate", "why_not", b"why_not"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_why_not", b"_why_not", "allowed", b"allowed", "channel", b"channel", "estimate", b"estimate", "propensity", b"propensity", "verdict", b"verdict", "why_not", b"why_not"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_why_not", b"_why_not", "allowed", b"allowed", "basis", b"basis", "channel", b"channel", "estimate", b"estimate", "propensity", b"propensity", "verdict", b"verdict", "why_not", b"why_not", "why_not_text", b"why_not_text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__why_not: _TypeAlias = _typing.Literal["why_not"]  # noqa: Y015
     _WhichOneofArgType__why_not: _TypeAlias = _typing.Literal["_why_not", b"_why_not"]  # noqa: Y015
@@ -471,15 +591,18 @@ class ChannelSequence(_message.Message):
     CHANNELS_FIELD_NUMBER: _builtins.int
     ESTIMATE_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
+    SOURCE_FIELD_NUMBER: _builtins.int
     verdict: _core_pb2.Verdict.ValueType
     """What the evidence says."""
+    source: _core_pb2.Source.ValueType
+    """Where the order comes from."""
     @_builtins.property
     def channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """The channels in order."""
 
     @_builtins.property
     def estimate(self) -> _core_pb2.RateEstimate:
-        """Rate of leads contacted in this order."""
+        """Rate of leads contacted in this order. Unset when it has no data."""
 
     def __init__(
         self,
@@ -487,10 +610,11 @@ class ChannelSequence(_message.Message):
         channels: _abc.Iterable[_builtins.str] | None = ...,
         estimate: _core_pb2.RateEstimate | None = ...,
         verdict: _core_pb2.Verdict.ValueType = ...,
+        source: _core_pb2.Source.ValueType = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "estimate", b"estimate", "verdict", b"verdict"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "estimate", b"estimate", "source", b"source", "verdict", b"verdict"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -509,6 +633,7 @@ class GetChannelsResponse(_message.Message):
     DECISION_ID_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     TIER_FIELD_NUMBER: _builtins.int
+    PROPENSITY_FIELD_NUMBER: _builtins.int
     next_channel: _builtins.str
     """The channel to use next: allowed, and at most twice in a row where there is a choice. Unset
     when none is allowed.
@@ -517,6 +642,8 @@ class GetChannelsResponse(_message.Message):
     """Id of this decision, a UUID; an activity may name it."""
     tier: _core_pb2.Tier.ValueType
     """The tier that counted. UNSPECIFIED: all together."""
+    propensity: _builtins.float
+    """Probability 0..1 with which `next_channel` was drawn; 1 without exploration."""
     @_builtins.property
     def channels(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelChoice]:
         """Channels best first: the allowed ones, then the others."""
@@ -543,10 +670,11 @@ class GetChannelsResponse(_message.Message):
         decision_id: _builtins.str = ...,
         model: _core_pb2.ModelInfo | None = ...,
         tier: _core_pb2.Tier.ValueType = ...,
+        propensity: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_next_channel", b"_next_channel", "model", b"model", "multi_channel", b"multi_channel", "next_channel", b"next_channel"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_next_channel", b"_next_channel", "channels", b"channels", "decision_id", b"decision_id", "model", b"model", "multi_channel", b"multi_channel", "next_channel", b"next_channel", "sequences", b"sequences", "tier", b"tier"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_next_channel", b"_next_channel", "channels", b"channels", "decision_id", b"decision_id", "model", b"model", "multi_channel", b"multi_channel", "next_channel", b"next_channel", "propensity", b"propensity", "sequences", b"sequences", "tier", b"tier"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__next_channel: _TypeAlias = _typing.Literal["next_channel"]  # noqa: Y015
     _WhichOneofArgType__next_channel: _TypeAlias = _typing.Literal["_next_channel", b"_next_channel"]  # noqa: Y015
