@@ -53,20 +53,18 @@ class PropensityScorer:
             )
         )
 
-    def probabilities(
-        self, raw: Sequence[dict[str, RawValue]]
-    ) -> tuple[ConversionProbability, ...]:
+    def rows_of(self, raw: Sequence[dict[str, RawValue]]) -> NDArray[np.float64]:
         """Probabilities of many leads, equal to `probability` of each to the last bit.
 
         Args:
-            raw: raw features of each lead.
+            raw: raw features of each lead, from `raw_features`.
+
+        Returns:
+            Shape (n, 3): probability, low, high.
         """
-        encoded = [self.encoder.encode(features) for features in raw]
-        if not encoded:
-            return ()
-        index = np.stack([columns for columns, _ in encoded])
-        value = np.stack([numbers for _, numbers in encoded])
-        return tuple(self._named(row) for row in self.rows(index, value).tolist())
+        names = [feature.name for feature in self.model.space.features]
+        columns = {name: [features.get(name) for features in raw] for name in names}
+        return self.rows(*self.encoder.encode_columns(columns, len(raw)))
 
     def rows(self, index: NDArray[np.int32], value: NDArray[np.float64]) -> NDArray[np.float64]:
         """Probability, low and high of n encoded leads (`Encoder.encode_columns`), shape (n, 3)."""

@@ -239,7 +239,9 @@ def _country(lead: Lead, coded: CodedLead) -> str:
     if not lead.country or not lead.country.strip():
         return "the country is not known"
     shown = " ".join(lead.country.split())[:60]
-    return f"{shown} {'is' if coded.country == 2 else 'is not'} a target country"
+    if coded.country == 2:
+        return f"{shown} is a target country"
+    return f"{shown} is not a target country{', but a market close to it' if coded.country else ''}"
 
 
 def _role(coded: CodedLead) -> str:

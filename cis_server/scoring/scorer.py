@@ -15,6 +15,7 @@ from types import MappingProxyType
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cis_server.domain.clients import Icp
 from cis_server.domain.lead import Lead
@@ -95,7 +96,7 @@ def score_batch(
 ) -> list[LeadScore]:
     """Score many leads at once; each result equals that of `score_lead`.
 
-    The arithmetic, the probabilities and the search of the suppression lists run over arrays.
+    See `score_table` for the columns alone.
 
     Args:
         leads: the leads.
@@ -107,25 +108,117 @@ def score_batch(
     Returns:
         One score a lead, in the same order.
     """
-    if not leads:
-        return []
+    table = score_table(
+        leads,
+        as_of=as_of,
+        icp=icp,
+        weights=weights,
+        weights_source=weights_source,
+        competitor_domains=competitor_domains,
+        tier_channels=tier_channels,
+        suppression=suppression,
+        model=model,
+    )
+    return [table.lead_score(i, with_reasons=with_reasons) for i in range(len(leads))]
+
+
+def score_table(
+    leads: Sequence[Lead],
+    *,
+    as_of: dt.date,
+    icp: Icp = DEFAULT_ICP,
+    weights: Weights = DEFAULT_WEIGHTS,
+    weights_source: Source = Source.DEFAULT,
+    competitor_domains: tuple[str, ...] = (),
+    tier_channels: Mapping[str, tuple[str, ...]] = NO_POLICY,
+    suppression: SuppressionIndex = NO_SUPPRESSION,
+    model: PropensityScorer | None = None,
+) -> ScoredTable:
+    """Score many leads into columns; whole `LeadScore`s are made only where they are asked for.
+
+    Args:
+        leads: the leads.
+        as_of, icp, weights, weights_source, competitor_domains, tier_channels, suppression, model:
+            as for `score_lead`.
+    """
     context = _Context(icp, weights, weights_source, competitor_domains, tier_channels, as_of)
     coded = [_coded(lead, context) for lead in leads]
     codes = np.array(coded, dtype=np.int64).reshape(-1, CODED_WIDTH)
-    results = [Arithmetic(*row) for row in score_rows(codes, weights.as_tuple()).tolist()]
-    probabilities: Sequence[ConversionProbability | None] = [None] * len(leads)
+    arithmetic = score_rows(codes, weights.as_tuple())
+    probabilities = None
     if model is not None:
-        probabilities = model.probabilities(
-            [
-                raw_features(lead, _components(result), as_of)
-                for lead, result in zip(leads, results, strict=True)
-            ]
+        points = [Components(*map(int, row)) for row in arithmetic[:, :5].tolist()]
+        probabilities = model.rows_of(
+            [raw_features(lead, of, as_of) for lead, of in zip(leads, points, strict=True)]
         )
     gates = gate_reasons(leads, context.competitors, suppression)
-    return [
-        _lead_score(*parts, context, with_reasons)
-        for parts in zip(leads, coded, results, gates, probabilities, strict=True)
-    ]
+    return ScoredTable(leads, coded, arithmetic, gates, probabilities, model, context)
+
+
+class ScoredTable:
+    """Scores of n leads as columns, in the order of the leads.
+
+    Attributes:
+        score: shape (n,), int64, 0..100.
+        tier: shape (n,), int64, the effective tier as `Tier` value.
+        components: shape (n, 5), float64, raw points in the order of `COMPONENTS`.
+        gates: for each lead why it is suppressed, or None.
+        probabilities: shape (n, 3): probability, low, high; None without a model.
+        target: what the probabilities are of; None without a model.
+    """
+
+    __slots__ = (
+        "_arithmetic",
+        "_coded",
+        "_context",
+        "_leads",
+        "components",
+        "gates",
+        "probabilities",
+        "score",
+        "target",
+        "tier",
+    )
+
+    def __init__(
+        self,
+        leads: Sequence[Lead],
+        coded: Sequence[CodedLead],
+        arithmetic: NDArray[np.float64],
+        gates: Sequence[GateReason | None],
+        probabilities: NDArray[np.float64] | None,
+        model: PropensityScorer | None,
+        context: _Context,
+    ) -> None:
+        columns = {name: arithmetic[:, k] for k, name in enumerate(Arithmetic._fields)}
+        open_ = np.array([gate is None for gate in gates], dtype=np.bool_)
+        self.score: NDArray[np.int64] = columns["score"].astype(np.int64)
+        self.tier: NDArray[np.int64] = np.where(open_, columns["tier"], Tier.DEAD).astype(np.int64)
+        self.components: NDArray[np.float64] = arithmetic[:, :5]
+        self.gates = gates
+        self.probabilities = probabilities
+        self.target = None if model is None else model.model.target
+        self._leads, self._coded, self._arithmetic = leads, coded, arithmetic
+        self._context = context
+
+    def __len__(self) -> int:
+        return len(self._leads)
+
+    def lead_score(self, i: int, *, with_reasons: bool = False) -> LeadScore:
+        """The whole score of the i-th lead, equal to that of `score_lead`."""
+        probability = None
+        if self.probabilities is not None and self.target is not None:
+            chance, low, high = self.probabilities[i].tolist()
+            probability = ConversionProbability(chance, low, high, self.target)
+        return _lead_score(
+            self._leads[i],
+            self._coded[i],
+            Arithmetic(*self._arithmetic[i].tolist()),
+            self.gates[i],
+            probability,
+            self._context,
+            with_reasons,
+        )
 
 
 def channels_of_lead(
