@@ -11,6 +11,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cis_server.demo import catalogue
+from cis_server.demo.identifiers import numbered
 from cis_server.demo.specs import ClientSpec
 
 Codes = NDArray[np.int64]
@@ -62,7 +63,7 @@ def draw_population(spec: ClientSpec, rng: np.random.Generator, as_of: dt.dateti
     source = _weighted(rng, n, [row[1] for row in catalogue.CRM_SOURCES])
     title = np.where(rng.random(n) < 0.04, -1, true_title)
     columns: dict[str, pl.Series] = {}
-    columns["lead_id"] = _numbered(f"{spec.client_id}-L", n)
+    columns["lead_id"] = numbered(f"{spec.client_id}-L", n)
     columns |= _people(rng, n, place, true_title, title)
     columns |= _companies(rng, industry, size, place, as_of.year)
     columns |= _contacts(rng, columns, place)
@@ -307,10 +308,6 @@ def _history(
         + '", "current": false}]'
     )
     return _masked(text, known)
-
-
-def _numbered(prefix: str, n: int) -> pl.Series:
-    return prefix + pl.Series(np.arange(1, n + 1)).cast(pl.String).str.zfill(7)
 
 
 def _weighted(rng: np.random.Generator, n: int, weights: Sequence[float]) -> Codes:
