@@ -31,6 +31,8 @@ def lead_from_message(message: core_pb2.Lead, path: str) -> Lead:
     # Only the fields that are set are visited: most leads carry a third of them.
     values: dict[str, Any] = {}
     for descriptor, value in message.ListFields():
+        if value == "":
+            continue  # empty text means unset, as an exporter of CSV files would write it
         name = descriptor.name
         convert = _CONVERT.get(name)
         values[name] = value if convert is None else convert(value, f"{path}.{name}")

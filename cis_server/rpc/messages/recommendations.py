@@ -14,6 +14,7 @@ from cis_server.rpc.messages.values import (
     timestamp,
 )
 from cis_server.serving.answers import (
+    Basis,
     ChannelsAnswer,
     MultiChannel,
     TimingAnswer,
@@ -21,6 +22,7 @@ from cis_server.serving.answers import (
 )
 
 _ZONE_SOURCE_NUMBER = number_of(recommendation.TimezoneSource, ZoneSource)
+_BASIS_NUMBER = number_of(recommendation.RateBasis, Basis)
 _MULTI_NUMBER = number_of(core_pb2.MultiChannelRecommendation, MultiChannel)
 
 
@@ -28,20 +30,22 @@ def timing_message(answer: TimingAnswer) -> recommendation.GetTimingResponse:
     """When to contact a lead."""
     return recommendation.GetTimingResponse(
         best_days=[
-            core_pb2.DayRate(
+            recommendation.DayAdvice(
                 day_of_week=core_pb2.DayOfWeek.ValueType(day.day_of_week),
                 estimate=rate_message(day.estimate),
                 verdict=VERDICT_NUMBER[day.verdict],
                 value=day.value,
+                source=SOURCE_NUMBER[day.source],
             )
             for day in answer.best_days
         ],
         best_hours=[
-            core_pb2.HourRate(
+            recommendation.HourAdvice(
                 hour=hour.hour,
                 estimate=rate_message(hour.estimate),
                 verdict=VERDICT_NUMBER[hour.verdict],
                 value=hour.value,
+                source=SOURCE_NUMBER[hour.source],
             )
             for hour in answer.best_hours
         ],
@@ -74,6 +78,7 @@ def timing_message(answer: TimingAnswer) -> recommendation.GetTimingResponse:
         timezone=answer.timezone,
         timezone_source=_ZONE_SOURCE_NUMBER[answer.timezone_source],
         decision_id=answer.decision_id,
+        propensity=answer.propensity,
         model=model_message(answer.model),
     )
 
@@ -87,9 +92,11 @@ def channels_message(answer: ChannelsAnswer) -> recommendation.GetChannelsRespon
                 channel=choice.channel,
                 estimate=rate_message(choice.estimate),
                 allowed=choice.allowed,
-                why_not=choice.why_not_text or None,
+                why_not=choice.why_not,
+                why_not_text=choice.why_not_text,
                 propensity=choice.propensity,
                 verdict=VERDICT_NUMBER[choice.verdict],
+                basis=_BASIS_NUMBER[choice.basis],
             )
             for choice in answer.channels
         ],
@@ -99,6 +106,7 @@ def channels_message(answer: ChannelsAnswer) -> recommendation.GetChannelsRespon
                 channels=sequence.channels,
                 estimate=rate_message(sequence.estimate),
                 verdict=VERDICT_NUMBER[sequence.verdict],
+                source=SOURCE_NUMBER[sequence.source],
             )
             for sequence in answer.sequences
         ],
@@ -109,6 +117,7 @@ def channels_message(answer: ChannelsAnswer) -> recommendation.GetChannelsRespon
             lift=advice.lift,
         ),
         decision_id=answer.decision_id,
+        propensity=answer.propensity,
         model=model_message(answer.model),
         tier=TIER_NUMBER[answer.tier] if answer.tier is not None else core_pb2.TIER_UNSPECIFIED,
     )
