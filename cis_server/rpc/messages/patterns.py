@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from functools import cache
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor
 from google.protobuf.message import Message
 
 from cis_client.v1 import pattern_service_pb2 as service
@@ -86,7 +86,7 @@ def fill(message: Message, data: Mapping[str, Any]) -> None:
             setattr(message, name, _scalar(field, value))
 
 
-def _fill_many(target: Any, field: FieldDescriptor, value: Any) -> None:
+def _fill_many(target: Any, field: Any, value: Any) -> None:
     kind: Descriptor | None = field.message_type
     if kind is None:
         target.extend(_scalar(field, item) for item in value)
@@ -106,7 +106,7 @@ def _fill_many(target: Any, field: FieldDescriptor, value: Any) -> None:
             fill(target.add(), item)
 
 
-def _scalar(field: FieldDescriptor, value: Any) -> Any:
+def _scalar(field: Any, value: Any) -> Any:
     if field.enum_type is not None and isinstance(value, str):
         return _numbers(field.enum_type)[value]
     return value
