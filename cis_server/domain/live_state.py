@@ -59,6 +59,7 @@ class SuppressionList:
     client_id: str | None
     """None: the global list."""
     revision: str
+    """Empty for a list without entries."""
     identifiers: Iterable[tuple[IdentifierKind, str]]
     """In any order and spelling, repeated ones allowed; read once. Serving keeps keyed hashes."""
 
@@ -97,6 +98,7 @@ class Revisions:
 
     state: str
     suppression: str
+    """Empty for a list without entries."""
     patterns: Mapping[PatternType, str] = field(default_factory=dict)
     """Types that have a pattern or a run status; a missing one has neither."""
 

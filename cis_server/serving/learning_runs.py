@@ -17,25 +17,14 @@ from typing import Protocol
 
 import structlog
 
-from cis_server.domain.runs import LearnOptions, Run
+from cis_server.domain.runs import Eligibility, LearnOptions, Run
 from cis_server.domain.vocabulary import (
     LEARNING_SUBSCRIPTIONS,
     RunState,
-    SubscriptionStatus,
 )
 from cis_server.errors import NotFound, PreconditionFailed, StoreUnavailable
 
 _POLL_SECONDS = 0.25
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Eligibility:
-    """Whether there is enough to learn from."""
-
-    client_id: str
-    subscription_status: SubscriptionStatus
-    conversions: int
-    """Leads whose `converted_at` lies within the look-back before `as_of`."""
 
 
 class RunStore(Protocol):

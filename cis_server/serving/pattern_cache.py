@@ -44,6 +44,10 @@ class ResidentPattern:
     channels: ChannelPlan | None = None
 
 
+ABSENT: Final = ResidentPattern(record=None, pattern=None)
+"""The store has nothing under the key."""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PatternCounts:
     """How the cache does. Counted without locks: under contention a count may be short."""
@@ -101,6 +105,16 @@ class PatternCache:
         self._hits += 1
         entry.used = next(self._ticks)
         return entry.resident
+
+    def load(self, key: PatternKey) -> ResidentPattern:
+        """The pattern as stored now, read on this thread and kept.
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        self._install(key, self._source.load_patterns([key]).get(key))
+        entry = self._entries.get(key)
+        return entry.resident if entry is not None else ABSENT
 
     def changed(self, client_id: str) -> None:
         """The client's patterns have changed: reload those that are held or wanted."""
@@ -217,9 +231,8 @@ class PatternCache:
         with self._writing:
             if key not in self._entries:
                 # Held as absent until it changes, or every call would load it in vain.
-                absent = ResidentPattern(record=None, pattern=None)
-                size = resident_bytes(absent)
-                self._entries[key] = _Entry(absent, size, next(self._ticks))
+                size = resident_bytes(ABSENT)
+                self._entries[key] = _Entry(ABSENT, size, next(self._ticks))
                 self._bytes += size
             self._wanted.discard(key)
 
@@ -247,7 +260,7 @@ def prepared(record: PatternRecord | None) -> ResidentPattern:
         Exception: any, when the content is not what its type's class can be built from.
     """
     if record is None:
-        return ResidentPattern(record=None, pattern=None)
+        return ABSENT
     kind = PATTERN_CLASSES.get(record.key.type)
     content = record.content
     pattern = kind.from_json(content) if kind is not None and content is not None else None

@@ -1,0 +1,266 @@
+"""The answers of a serving process: state in memory, request in, answer out.
+
+Nothing here waits, save what names a stored lead (`stored_leads`, bounded by the time given) and
+`pattern`, which is asked by dashboards and may read the store. Servicers convert, call and convert.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from cis_server.domain.clients import Icp
+from cis_server.domain.lead import Lead
+from cis_server.domain.live_state import PatternKey, PatternRecord, StoredLead
+from cis_server.domain.model_info import ModelInfo
+from cis_server.domain.patterns import Stored
+from cis_server.domain.vocabulary import PatternType, Tier
+from cis_server.errors import NotFound
+from cis_server.serving.answers import ChannelsAnswer, TimingAnswer
+from cis_server.serving.channel_plan import DEFAULT_CHANNELS
+from cis_server.serving.channels import ChannelsRequest, channels_answer
+from cis_server.serving.decisions import DecisionLog
+from cis_server.serving.draws import draws_for
+from cis_server.serving.freshness import may_answer, pattern_info
+from cis_server.serving.pattern_cache import ResidentPattern
+from cis_server.serving.ports import LeadReader
+from cis_server.serving.scoring_answers import (
+    ScoringContext,
+    WeightsAnswer,
+    scored_lead,
+    scoring_context,
+    weights_in_force,
+)
+from cis_server.serving.store import SnapshotStore
+from cis_server.serving.timing import TimingRequest, places_of, timing_answer
+from cis_server.serving.timing_plan import DEFAULT_TIMING
+
+LEAD_SECONDS: Final = 0.25
+"""Longest wait for stored leads; a caller's shorter deadline counts."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatternAnswer:
+    """One pattern, expired or not, and how its type's last run ended."""
+
+    pattern: Stored | None
+    """None when no run ever succeeded."""
+    record: PatternRecord
+    """Without content."""
+    model: ModelInfo
+
+
+class Advisor:
+    """Answers every question that memory can answer."""
+
+    def __init__(
+        self,
+        store: SnapshotStore,
+        leads: LeadReader,
+        decisions: DecisionLog,
+        clock: Callable[[], dt.datetime],
+    ) -> None:
+        """Put the parts together.
+
+        Args:
+            store: state in memory.
+            leads: reader of stored leads.
+            decisions: log of explored choices.
+            clock: gives the present instant, aware.
+        """
+        self._store, self._leads, self._decisions, self._clock = store, leads, decisions, clock
+
+    def scoring_context(
+        self,
+        client_id: str,
+        *,
+        campaign_id: str | None = None,
+        icp: Icp | None = None,
+        as_of: dt.datetime | None = None,
+    ) -> ScoringContext:
+        """What a scoring call scores with; see `scoring_answers` for what comes next.
+
+        Raises:
+            NotFound: there is no such client.
+        """
+        return scoring_context(
+            self._store.client(client_id),
+            self._clock(),
+            database_away=self._store.database_away,
+            campaign_id=campaign_id,
+            icp=icp,
+            as_of=as_of,
+        )
+
+    def weights(self, client_id: str) -> WeightsAnswer:
+        """The weights in force.
+
+        Raises:
+            NotFound: there is no such client.
+        """
+        weights, info = weights_in_force(
+            self._store.client(client_id),
+            self._clock(),
+            database_away=self._store.database_away,
+        )
+        return WeightsAnswer(weights=weights, model_info=info)
+
+    def timing(self, request: TimingRequest) -> TimingAnswer:
+        """When to contact a lead.
+
+        Raises:
+            NotFound: there is no such client.
+        """
+        client = self._store.client(request.client_id)
+        resident, usable, model = self._pattern(request.client_id, PatternType.WHEN)
+        plan = resident.timing if resident is not None and usable else None
+        answer, decision = timing_answer(
+            plan or DEFAULT_TIMING,
+            request,
+            client.client,
+            client.campaign(request.campaign_id),
+            model,
+            self._clock(),
+            draws_for(
+                request.lead_id,
+                request.client_id,
+                "timing",
+                request.channel or "",
+                str(request.touch_number or 0),
+                model.model_version,
+            ),
+        )
+        if decision is not None:
+            self._decisions.add(decision)
+        return answer
+
+    def timing_of_lead(
+        self, request: TimingRequest, timeout_seconds: float = LEAD_SECONDS
+    ) -> TimingAnswer:
+        """`timing` for the stored lead `request.lead_id` names; what the request says goes first.
+
+        Raises:
+            NotFound: there is no such client or lead.
+            StoreUnavailable: the lead could not be read in time.
+        """
+        stored = self._stored_lead(request.client_id, request.lead_id or "", timeout_seconds)
+        return self.timing(completed_timing(request, stored))
+
+    def channels(self, request: ChannelsRequest) -> ChannelsAnswer:
+        """Through which channel to contact a lead.
+
+        Raises:
+            NotFound: there is no such client.
+        """
+        client = self._store.client(request.client_id)
+        resident, usable, model = self._pattern(request.client_id, PatternType.HOW)
+        plan = resident.channels if resident is not None and usable else None
+        answer, decision = channels_answer(
+            plan or DEFAULT_CHANNELS,
+            request,
+            client.client.policy,
+            client.campaign(request.campaign_id),
+            model,
+            self._clock(),
+            draws_for(
+                request.lead_id,
+                request.client_id,
+                "channel",
+                ",".join(request.used_channels),
+                model.model_version,
+            ),
+        )
+        if decision is not None:
+            self._decisions.add(decision)
+        return answer
+
+    def channels_of_lead(
+        self, request: ChannelsRequest, timeout_seconds: float = LEAD_SECONDS
+    ) -> ChannelsAnswer:
+        """`channels` for the stored lead `request.lead_id` names, scored as of now.
+
+        Raises:
+            NotFound: there is no such client or lead.
+            StoreUnavailable: the lead could not be read in time.
+        """
+        stored = self._stored_lead(request.client_id, request.lead_id or "", timeout_seconds)
+        context = self.scoring_context(
+            request.client_id, campaign_id=request.campaign_id or stored.campaign_id
+        )
+        score = scored_lead(stored.lead, context)
+        return self.channels(
+            completed_channels(request, stored, score.tier, suppressed=score.suppressed)
+        )
+
+    def stored_leads(
+        self, client_id: str, lead_ids: Sequence[str], timeout_seconds: float = LEAD_SECONDS
+    ) -> Mapping[str, StoredLead]:
+        """Stored leads by id; unknown ones are left out.
+
+        Raises:
+            NotFound: there is no such client.
+            StoreUnavailable: no answer in time.
+        """
+        self._store.client(client_id)
+        return self._leads.read_leads(client_id, lead_ids, min(timeout_seconds, LEAD_SECONDS))
+
+    def pattern(self, client_id: str, pattern_type: PatternType) -> PatternAnswer:
+        """A pattern for people to look at, expired ones too; may wait for the store.
+
+        Raises:
+            NotFound: there is no such client, or its type was never run.
+            StoreUnavailable: it is not in memory and the database is away.
+        """
+        self._store.client(client_id)
+        resident = self._store.load_pattern(PatternKey(client_id, pattern_type))
+        if resident.record is None:
+            raise NotFound("pattern", pattern_type.value)
+        model = pattern_info(
+            resident.record, self._clock(), database_away=self._store.database_away
+        )
+        return PatternAnswer(pattern=resident.pattern, record=resident.record, model=model)
+
+    def _pattern(
+        self, client_id: str, pattern_type: PatternType
+    ) -> tuple[ResidentPattern | None, bool, ModelInfo]:
+        """What is in memory, whether it may answer, and what to say of it."""
+        resident = self._store.pattern(PatternKey(client_id, pattern_type))
+        record = resident.record if resident is not None else None
+        now, away = self._clock(), self._store.database_away
+        usable = record is not None and may_answer(record.valid_until, now, database_away=away)
+        return resident, usable, pattern_info(record, now, database_away=away)
+
+    def _stored_lead(self, client_id: str, lead_id: str, timeout_seconds: float) -> StoredLead:
+        found = self.stored_leads(client_id, (lead_id,), timeout_seconds).get(lead_id)
+        if found is None:
+            raise NotFound("lead", lead_id)
+        return found
+
+
+def completed_timing(request: TimingRequest, stored: StoredLead) -> TimingRequest:
+    """The request with what it leaves open taken from the stored lead."""
+    lead: Lead = stored.lead
+    return replace(
+        request,
+        timezone=request.timezone or lead.timezone,
+        places=request.places or places_of(lead),
+        campaign_id=request.campaign_id or stored.campaign_id,
+        touch_number=request.touch_number or len(stored.used_channels) + 1,
+        last_touch_time=request.last_touch_time or stored.last_touch_at,
+    )
+
+
+def completed_channels(
+    request: ChannelsRequest, stored: StoredLead, tier: Tier, *, suppressed: bool
+) -> ChannelsRequest:
+    """The request with the stored lead's tier, contact data and touches."""
+    return replace(
+        request,
+        tier=tier,
+        lead=stored.lead,
+        suppressed=suppressed,
+        campaign_id=request.campaign_id or stored.campaign_id,
+        used_channels=request.used_channels or stored.used_channels,
+    )

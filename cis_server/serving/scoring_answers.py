@@ -1,0 +1,180 @@
+"""Scores from the snapshot: which weights, which profile and which model answer."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+
+from cis_server.domain.clients import Icp
+from cis_server.domain.lead import Lead
+from cis_server.domain.live_state import LiveRecord
+from cis_server.domain.model_info import DEFAULT_MODEL, ModelInfo
+from cis_server.domain.scores import LeadScore
+from cis_server.domain.vocabulary import Source, Tier
+from cis_server.domain.weights import DEFAULT_WEIGHTS, Weights
+from cis_server.scoring.icp import resolved_icp
+from cis_server.scoring.propensity import PropensityScorer
+from cis_server.scoring.scorer import score_batch, score_lead
+from cis_server.scoring.suppression import SuppressionIndex
+from cis_server.serving.freshness import is_expired, may_answer
+from cis_server.serving.snapshot import ClientSnapshot
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ScoringContext:
+    """What every lead of one call is scored with."""
+
+    icp: Icp
+    as_of: dt.date
+    weights: Weights
+    model_info: ModelInfo
+    """Of the weights."""
+    model: PropensityScorer | None
+    model_version: str
+    """Of the propensity model; empty without one."""
+    competitor_domains: tuple[str, ...]
+    tier_channels: Mapping[str, tuple[str, ...]]
+    suppression: SuppressionIndex
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchScores:
+    """Many leads scored, with what stands once for all of them."""
+
+    scores: tuple[LeadScore, ...]
+    """In the order of the leads."""
+    tier_counts: Mapping[Tier, int]
+    """Leads per effective tier; every tier is there."""
+    mean_score: float | None
+    """None when there was no lead."""
+    weights: Weights
+    model_info: ModelInfo
+    model_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsAnswer:
+    """The weights in force and what told them."""
+
+    weights: Weights
+    model_info: ModelInfo
+
+
+def scoring_context(
+    client: ClientSnapshot,
+    now: dt.datetime,
+    *,
+    database_away: bool,
+    campaign_id: str | None = None,
+    icp: Icp | None = None,
+    as_of: dt.datetime | None = None,
+) -> ScoringContext:
+    """Gather what a call scores with.
+
+    Weights are the client's learned ones while they are live and valid, else the defaults. The
+    profile is the campaign's, else the caller's, else the client's, else the default one.
+
+    Args:
+        client: as in force.
+        now: aware.
+        database_away: whether newer state cannot be asked for; then expired state goes on.
+        campaign_id: whose profile counts; one that is not known counts as none.
+        icp: the caller's profile.
+        as_of: the moment whose knowledge counts; None: now. Its date in UTC is used.
+    """
+    weights, info = weights_in_force(client, now, database_away=database_away)
+    campaign = client.campaign(campaign_id)
+    profile = resolved_icp(
+        campaign=campaign.icp if campaign is not None else None,
+        caller=icp,
+        client=client.client.icp,
+    )
+    model, record = client.model, client.model_record
+    if record is None or not may_answer(record.valid_until, now, database_away=database_away):
+        model, record = None, None
+    return ScoringContext(
+        icp=profile.icp,
+        as_of=(as_of or now).astimezone(dt.UTC).date(),
+        weights=weights,
+        model_info=info,
+        model=model,
+        model_version=record.version if record is not None else "",
+        competitor_domains=client.client.competitor_domains,
+        tier_channels=client.client.policy.tier_channels,
+        suppression=client.suppression,
+    )
+
+
+def weights_in_force(
+    client: ClientSnapshot, now: dt.datetime, *, database_away: bool
+) -> tuple[Weights, ModelInfo]:
+    """The weights that score now, and what to say of them."""
+    record = client.weights_record
+    if record is None:
+        return DEFAULT_WEIGHTS, DEFAULT_MODEL
+    if may_answer(record.valid_until, now, database_away=database_away):
+        return client.weights, _info(record, record.source, now)
+    return DEFAULT_WEIGHTS, _info(record, Source.DEFAULT, now)
+
+
+def scored_lead(lead: Lead, context: ScoringContext) -> LeadScore:
+    """Score one lead, with reasons."""
+    return score_lead(
+        lead,
+        as_of=context.as_of,
+        icp=context.icp,
+        weights=context.weights,
+        weights_source=context.model_info.source,
+        competitor_domains=context.competitor_domains,
+        tier_channels=context.tier_channels,
+        suppression=context.suppression,
+        model=context.model,
+    )
+
+
+def scored_batch(
+    leads: Sequence[Lead], context: ScoringContext, *, with_reasons: bool
+) -> BatchScores:
+    """Score many leads.
+
+    Args:
+        leads: checked leads.
+        context: what they are scored with.
+        with_reasons: whether each score gives its reasons.
+    """
+    scores = score_batch(
+        leads,
+        as_of=context.as_of,
+        icp=context.icp,
+        weights=context.weights,
+        weights_source=context.model_info.source,
+        competitor_domains=context.competitor_domains,
+        tier_channels=context.tier_channels,
+        suppression=context.suppression,
+        model=context.model,
+        with_reasons=with_reasons,
+    )
+    counts = dict.fromkeys(Tier, 0)
+    for score in scores:
+        counts[score.tier] += 1
+    return BatchScores(
+        scores=tuple(scores),
+        tier_counts=counts,
+        mean_score=sum(score.score for score in scores) / len(scores) if scores else None,
+        weights=context.weights,
+        model_info=context.model_info,
+        model_version=context.model_version,
+    )
+
+
+def _info(record: LiveRecord, source: Source, now: dt.datetime) -> ModelInfo:
+    return ModelInfo(
+        model_version=record.version,
+        source=source,
+        computed_at=record.computed_at,
+        valid_until=record.valid_until,
+        sample_size=record.sample_size,
+        confidence=record.confidence,
+        stale=is_expired(record.valid_until, now),
+    )
