@@ -6,7 +6,12 @@ import datetime as dt
 from dataclasses import dataclass
 
 from cis_server.domain.patterns import Stored
-from cis_server.domain.vocabulary import PatternStatus, PatternType, RunState
+from cis_server.domain.vocabulary import (
+    PatternStatus,
+    PatternType,
+    RunState,
+    SubscriptionStatus,
+)
 from cis_server.domain.weights import Weights
 
 
@@ -164,3 +169,13 @@ class Run:
     def ended(self) -> bool:
         """Whether nothing more will happen."""
         return self.state in (RunState.SUCCEEDED, RunState.FAILED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Eligibility:
+    """Whether there is enough to learn from."""
+
+    client_id: str
+    subscription_status: SubscriptionStatus
+    conversions: int
+    """Leads whose `converted_at` lies within the look-back before `as_of`."""

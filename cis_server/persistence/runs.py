@@ -1,0 +1,286 @@
+"""Learning runs: requested by serving processes, worked off by workers, read by followers."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Mapping, Sequence
+
+from sqlalchemy import (
+    ColumnElement,
+    Connection,
+    Engine,
+    and_,
+    func,
+    insert,
+    select,
+    text,
+    tuple_,
+    update,
+)
+from sqlalchemy.engine import RowMapping
+from sqlalchemy.exc import IntegrityError
+
+from cis_server.domain.runs import Eligibility, LearnOptions, Run, RunResult, Stage
+from cis_server.domain.vocabulary import RunState, SubscriptionStatus
+from cis_server.persistence.connections import unavailable_as_such
+from cis_server.persistence.tables import clients, leads, learning_runs
+
+_UNDER_WAY = (RunState.QUEUED, RunState.RUNNING)
+
+
+class Runs:
+    """The learning runs of all clients.
+
+    Runs belong to the installation's operator, not to one tenant's sessions, so they are read and
+    written with the login's own rights; every statement names its clients.
+
+    Args:
+        engine: connections to the database.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def eligibility(
+        self, client_id: str | None, as_of: dt.datetime, lookback_days: int
+    ) -> Sequence[Eligibility]:
+        """Conversions within the look-back of one client (empty when unknown) or of all."""
+        counted = (
+            select(func.count())
+            .select_from(leads)
+            .where(
+                leads.c.client_id == clients.c.client_id,
+                leads.c.deleted_at.is_(None),
+                leads.c.converted_at > as_of - dt.timedelta(days=lookback_days),
+                leads.c.converted_at <= as_of,
+            )
+            .scalar_subquery()
+        )
+        query = select(clients.c.client_id, clients.c.subscription_status, counted).where(
+            clients.c.deleted_at.is_(None)
+        )
+        if client_id is not None:
+            query = query.where(clients.c.client_id == client_id)
+        with unavailable_as_such(), self._engine.begin() as connection:
+            return [
+                Eligibility(
+                    client_id=row[0],
+                    subscription_status=SubscriptionStatus(row[1]),
+                    conversions=row[2],
+                )
+                for row in connection.execute(query.order_by(clients.c.client_id))
+            ]
+
+    def request(self, client_id: str, run_id: str, options: LearnOptions) -> str:
+        """Store a queued run; the id of the run under way when the client has one already."""
+        with unavailable_as_such():
+            try:
+                with self._engine.begin() as connection:
+                    connection.execute(
+                        insert(learning_runs).values(
+                            client_id=client_id,
+                            run_id=run_id,
+                            state=RunState.QUEUED,
+                            as_of=options.as_of,
+                            options=options.to_json(),
+                            dry_run=options.dry_run,
+                        )
+                    )
+                return run_id
+            except IntegrityError:
+                with self._engine.begin() as connection:
+                    found = connection.scalar(
+                        select(learning_runs.c.run_id).where(
+                            learning_runs.c.client_id == client_id,
+                            learning_runs.c.state.in_(_UNDER_WAY),
+                        )
+                    )
+        if found is None:  # it ended between the two statements
+            return self.request(client_id, run_id, options)
+        return str(found)
+
+    def read(self, run_ids: Sequence[str]) -> Mapping[str, Sequence[Run]]:
+        """Runs by id, one per client in order of client id; unknown ids are left out."""
+        query = (
+            select(learning_runs)
+            .where(learning_runs.c.run_id.in_(run_ids))
+            .order_by(learning_runs.c.client_id)
+        )
+        found: dict[str, list[Run]] = {}
+        with unavailable_as_such(), self._engine.begin() as connection:
+            for row in connection.execute(query).mappings():
+                run = _run(row)
+                found.setdefault(run.run_id, []).append(run)
+        return found
+
+    def recent(
+        self,
+        client_id: str | None,
+        states: Sequence[RunState],
+        limit: int,
+        before: tuple[dt.datetime, str] | None,
+    ) -> Sequence[Run]:
+        """Newest first; `before` = (requested_at, run_id) of the last run of the page before."""
+        query = select(learning_runs)
+        if client_id is not None:
+            query = query.where(learning_runs.c.client_id == client_id)
+        if states:
+            query = query.where(learning_runs.c.state.in_(states))
+        if before is not None:
+            key = tuple_(learning_runs.c.requested_at, learning_runs.c.run_id)
+            query = query.where(key < before)
+        query = query.order_by(
+            learning_runs.c.requested_at.desc(),
+            learning_runs.c.run_id.desc(),
+            learning_runs.c.client_id,
+        ).limit(limit)
+        with unavailable_as_such(), self._engine.begin() as connection:
+            return [_run(row) for row in connection.execute(query).mappings()]
+
+    def orphaned(self) -> Sequence[tuple[str, str]]:
+        """(client id, run id) of runs under way for a minute that have no job in the queue."""
+        query = text(
+            "SELECT r.client_id, r.run_id FROM learning_runs r"
+            " WHERE r.state IN ('queued', 'running')"
+            " AND coalesce(r.heartbeat_at, r.requested_at) < now() - interval '1 minute'"
+            " AND NOT EXISTS (SELECT FROM procrastinate_jobs j WHERE j.task_name = 'learn'"
+            " AND j.status IN ('todo', 'doing') AND j.args->>'run_id' = r.run_id"
+            " AND j.args->>'client_id' = r.client_id)"
+        )
+        with unavailable_as_such(), self._engine.begin() as connection:
+            return [(row[0], row[1]) for row in connection.execute(query)]
+
+    def claim(self, client_id: str, run_id: str, code_version: str) -> Run | None:
+        """Begin an attempt; None when the run has ended or is unknown, then nothing is to do."""
+        with unavailable_as_such(), self._engine.begin() as connection:
+            row = (
+                connection.execute(
+                    update(learning_runs)
+                    .where(_is(client_id, run_id), learning_runs.c.state.in_(_UNDER_WAY))
+                    .values(
+                        state=RunState.RUNNING,
+                        attempts=learning_runs.c.attempts + 1,
+                        started_at=func.coalesce(learning_runs.c.started_at, func.now()),
+                        heartbeat_at=func.now(),
+                        stage="",
+                        fraction=0.0,
+                        stages=[],
+                        code_version=code_version,
+                    )
+                    .returning(learning_runs)
+                )
+                .mappings()
+                .first()
+            )
+        return _run(row) if row is not None else None
+
+    def progress(
+        self,
+        client_id: str,
+        run_id: str,
+        *,
+        stage: str,
+        fraction: float,
+        message: str,
+        stages: Sequence[Stage],
+    ) -> None:
+        """Say how far the run is; also its sign of life."""
+        with unavailable_as_such(), self._engine.begin() as connection:
+            connection.execute(
+                update(learning_runs)
+                .where(_is(client_id, run_id))
+                .values(
+                    stage=stage,
+                    fraction=fraction,
+                    message=message,
+                    stages=[stage_.to_json() for stage_ in stages],
+                    heartbeat_at=func.now(),
+                )
+            )
+
+    def postpone(self, client_id: str, run_id: str, message: str) -> None:
+        """Give the run back to the queue: the same work is tried again later."""
+        with unavailable_as_such(), self._engine.begin() as connection:
+            connection.execute(
+                update(learning_runs)
+                .where(_is(client_id, run_id), learning_runs.c.state.in_(_UNDER_WAY))
+                .values(state=RunState.QUEUED, message=message, heartbeat_at=func.now())
+            )
+
+    def fail(self, client_id: str, run_id: str, code: str, message: str) -> None:
+        """End the run without a result."""
+        with unavailable_as_such(), self._engine.begin() as connection:
+            connection.execute(
+                update(learning_runs)
+                .where(_is(client_id, run_id))
+                .values(
+                    state=RunState.FAILED,
+                    error_code=code,
+                    error=message,
+                    finished_at=func.now(),
+                )
+            )
+
+
+def finish_run(
+    connection: Connection,
+    client_id: str,
+    run_id: str,
+    attempt: int,
+    result: RunResult,
+    stages: Sequence[Stage],
+) -> bool:
+    """End the run with its result, in the transaction that writes everything else.
+
+    Args:
+        attempt: the attempt that claims to have finished.
+
+    Returns:
+        False when another attempt has taken the run over meanwhile: then nothing may be written.
+    """
+    changed = connection.execute(
+        update(learning_runs)
+        .where(
+            _is(client_id, run_id),
+            learning_runs.c.state == RunState.RUNNING,
+            learning_runs.c.attempts == attempt,
+        )
+        .values(
+            state=RunState.SUCCEEDED,
+            stage="done",
+            fraction=1.0,
+            message=result.reason,
+            results=result.to_json(),
+            stages=[stage.to_json() for stage in stages],
+            snapshot_hash=result.snapshot_hash,
+            finished_at=func.now(),
+            error_code=None,
+            error=None,
+        )
+    )
+    return changed.rowcount == 1
+
+
+def _is(client_id: str, run_id: str) -> ColumnElement[bool]:
+    return and_(learning_runs.c.client_id == client_id, learning_runs.c.run_id == run_id)
+
+
+def _run(row: RowMapping) -> Run:
+    return Run(
+        client_id=row["client_id"],
+        run_id=row["run_id"],
+        state=RunState(row["state"]),
+        options=LearnOptions.from_json(row["options"]),
+        stage=row["stage"],
+        fraction=row["fraction"],
+        message=row["message"],
+        stages=tuple(Stage.from_json(stage) for stage in row["stages"]),
+        result=RunResult.from_json(row["results"]) if row["results"] else None,
+        error_code=row["error_code"] or "",
+        error=row["error"] or "",
+        attempts=row["attempts"],
+        code_version=row["code_version"] or "",
+        requested_at=row["requested_at"],
+        started_at=row["started_at"],
+        finished_at=row["finished_at"],
+    )
