@@ -70,12 +70,10 @@ def _lead_rates(
 ) -> dict[str, Rates]:
     leads, titles = population.leads, catalogue.TITLES
     known_title = population.title
-    first = plan.channel[:, 0]
     width = min(3, plan.channel.shape[1])
     names = pl.Series([*CHANNELS, None], dtype=pl.String)
-    opening = pl.DataFrame(
-        {f"c{k}": names.gather(plan.channel[:, k] % len(names)) for k in range(width)}
-    )
+    codes = plan.channel % len(names)
+    opening = pl.DataFrame({f"c{k}": names.gather(codes[:, k]) for k in range(width)})
     source, grade = _attributes(leads)
     dimensions: dict[str, pl.Series] = {
         "title": leads["title"],
@@ -91,7 +89,7 @@ def _lead_rates(
         "timezone": leads["timezone"],
         "tier": _coded(list(TIERS), tiers),
         "signal.hiring": leads["is_hiring"].cast(pl.String),
-        "first_channel": names.gather(first % len(names)),
+        "first_channel": names.gather(codes[:, 0]),
         "sequence": opening.select(
             pl.when(pl.all_horizontal(pl.all().is_not_null())).then(
                 pl.concat_str(pl.all(), separator="→")

@@ -206,4 +206,4 @@ class Truth:
             return None
         above = day - day.min()
         angle = np.angle(np.sum(above**4 * np.exp(2j * np.pi * np.arange(24) / 24)))
-        return float(angle / (2 * np.pi) * 24 % 24)
+        return round(float(angle / (2 * np.pi) * 24), 6) % 24

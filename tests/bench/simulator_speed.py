@@ -1,0 +1,53 @@
+"""How long 100 000 leads with 500 000 activities take: drawn, stored through COPY, derived.
+
+    python tests/bench/simulator_speed.py [leads]
+
+Starts an embedded Postgres in a temporary folder.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import os
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from cis_server.demo.dataset import to_dataset
+from cis_server.demo.loading import write
+from cis_server.demo.simulator import simulate
+from cis_server.demo.specs import ClientSpec
+from cis_server.demo.truth import Effects
+from cis_server.domain.dataset import Window
+from cis_server.persistence.embedded import EmbeddedPostgres
+from cis_server.persistence.migrate import migrate
+
+AS_OF = dt.datetime(2026, 1, 21, tzinfo=dt.UTC)
+
+
+def main() -> None:
+    leads = int(sys.argv[1]) if len(sys.argv) > 1 else 112_000
+    os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})  # the server inherits it
+    spec = ClientSpec(client_id="big", leads=leads, effects=Effects(components={"authority": 4.0}))
+    with (
+        tempfile.TemporaryDirectory(prefix="cis-speed-", ignore_cleanup_errors=True) as folder,
+        EmbeddedPostgres(Path(folder)) as server,
+    ):
+        migrate(server.url)
+        start = time.perf_counter()
+        simulation = simulate([spec], seed=1, as_of=AS_OF)
+        drawn = time.perf_counter()
+        counts = write(simulation, server.url)
+        stored = time.perf_counter()
+    to_dataset(simulation, "big", Window(start=AS_OF - dt.timedelta(days=90), as_of=AS_OF))
+    converted = time.perf_counter()
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024
+    print(", ".join(f"{rows} {name}" for name, rows in counts.items()))
+    print(f"drawn in {drawn - start:.1f} s, stored and derived in {stored - drawn:.1f} s")
+    print(f"as a dataset in {converted - stored:.1f} s, peak memory {peak:.0f} MB")
+
+
+if __name__ == "__main__":
+    main()
