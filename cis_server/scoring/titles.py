@@ -237,6 +237,7 @@ _UNSUITABLE: Final = frozenset(
         "student",
         "students",
         "coordinator",
+        "ordinator",  # of "co-ordinator"
         "receptionist",
     }
 )

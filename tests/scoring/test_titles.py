@@ -9,7 +9,8 @@ from hypothesis import strategies as st
 from cis_server.scoring.titles import NO_TITLE, parse_title, title_words
 
 POINTS = {
-    25: """CEO|C.E.O.|c e o|Ceo & Founder|Co-Founder|Cofounder|co founder|Founder|Owner|Business Owner
+    25: """CEO|C.E.O.|c e o|Ceo & Founder|Co-Founder|Cofounder|co founder|Founder|Owner
+        |Business Owner
         |Managing Director|Group Managing Director|Chief Executive Officer|Founder, CTO|Café Owner
         |CEO and Product Owner|President / CEO|ＣＥＯ""",
     22: """CTO|CFO|CMO|COO|CIO|C.T.O|Chief Technology Officer|Chief of Staff|C-Suite Executive
@@ -20,7 +21,8 @@ POINTS = {
         |Executive Director|IT Director|Directör""",
     10: "Senior Manager|Senior Manager, Marketing|Sr. Manager",
     7: "Manager|Marketing Manager|General Manager|Team Lead|Lead Developer|Product Manager",
-    5: """Product Owner|Technical Product Owner|Executive Assistant to the CEO|Assistant to the Owner
+    5: """Product Owner|Technical Product Owner|Executive Assistant to the CEO
+        |Assistant to the Owner
         |Executive Assistant, CEO Office|Personal Assistant to CEO and Founder|Intern|Coordinator
         |Sales Coordinator|Headhunter|Leadership Coach|Thought leadership|Engineer|Data Owner
         |Lead Generation Specialist|Receptionist|Directory Editor|Ownership Advocate|Former CEO
