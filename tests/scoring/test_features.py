@@ -11,7 +11,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cis_server.domain.lead import Lead
@@ -64,6 +64,7 @@ def sample(
     return leads, points, [AS_OF - dt.timedelta(days=rng.randint(0, 60)) for _ in range(n)]
 
 
+@settings(deadline=None)
 @given(seed=st.integers(0, 10**6), min_count=st.integers(1, 10), max_levels=st.integers(1, 8))
 def test_columns_equal_single_leads(
     random_lead: Callable[[random.Random], Lead], seed: int, min_count: int, max_levels: int
@@ -145,7 +146,7 @@ def test_encoding_of_every_kind_of_value() -> None:
 
 def test_what_the_space_learns_from_bank_like_attributes() -> None:
     n = 120
-    raw: dict[str, list[str | float | None]] = {
+    raw: dict[str, list[Any]] = {
         "component_risk": [1.0] * n,
         "component_timing": [i % 4 / 4 for i in range(n)],
         "attribute:age": [str(20 + i % 60) for i in range(n)],

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cis_server.domain.lead import Lead
@@ -149,6 +149,7 @@ def test_lists_of_different_secrets_cannot_be_merged() -> None:
         listed((IdentifierKind.EMAIL, "a@x.example")).merged(other)
 
 
+@settings(deadline=None)
 @given(st.sets(st.integers(0, 2**64 - 1), max_size=50), st.integers(0, 2**64 - 1))
 def test_look_up_is_exact_over_the_whole_range_of_64_bits(held: set[int], probe: int) -> None:
     for hashes in (
