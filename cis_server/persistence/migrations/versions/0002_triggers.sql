@@ -57,79 +57,67 @@ BEGIN
 END
 $$;
 
+-- Updates fire by column list and row, for two reasons: what `rederive` writes is in no list, so it
+-- costs nothing, and a statement trigger would keep a copy of every row it rewrites.
 CREATE FUNCTION cis_queue_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
-    IF current_setting('cis.rederiving', true) = 'on' THEN
-        RETURN NULL;
-    END IF;
     INSERT INTO dirty_leads (client_id, lead_id)
-    SELECT client_id, lead_id FROM new_rows
-    UNION
-    SELECT client_id, lead_id FROM old_rows
-    ORDER BY 1, 2
+    VALUES (OLD.client_id, OLD.lead_id)
     ON CONFLICT (client_id, lead_id) DO UPDATE SET queued_at = now();
+    IF (NEW.client_id, NEW.lead_id) <> (OLD.client_id, OLD.lead_id) THEN
+        INSERT INTO dirty_leads (client_id, lead_id)
+        VALUES (NEW.client_id, NEW.lead_id)
+        ON CONFLICT (client_id, lead_id) DO UPDATE SET queued_at = now();
+    END IF;
     RETURN NULL;
 END
 $$;
 
 DO $$
 DECLARE
-    watched text;
+    watched text[];
 BEGIN
-    FOREACH watched IN ARRAY ARRAY[
-        'activities', 'email_events', 'conversation_threads', 'replies', 'meetings', 'deals'
+    FOREACH watched SLICE 1 IN ARRAY ARRAY[
+        ['activities', 'lead_id, campaign_id, channel, action, occurred_at, time_precision,
+            timezone, about_activity_id, sequence_step, idempotency_key, user_agent, intent,
+            provider_status'],
+        ['email_events', 'lead_id, activity_id, event_type, occurred_at, reported_machine,
+            user_agent, email_client, bounce_class'],
+        ['replies', 'lead_id, activity_id, channel, direction, received_at, intent'],
+        ['conversation_threads', 'lead_id'],
+        ['meetings', 'lead_id, booked_at'],
+        ['deals', 'lead_id, meeting_id, stage, stage_changed_at, opened_at, closed_at, value']
     ] LOOP
         EXECUTE format('CREATE TRIGGER queue_new AFTER INSERT ON %I
                         REFERENCING NEW TABLE AS new_rows
-                        FOR EACH STATEMENT EXECUTE FUNCTION cis_queue_new()', watched);
+                        FOR EACH STATEMENT EXECUTE FUNCTION cis_queue_new()', watched[1]);
         EXECUTE format('CREATE TRIGGER queue_old AFTER DELETE ON %I
                         REFERENCING OLD TABLE AS old_rows
-                        FOR EACH STATEMENT EXECUTE FUNCTION cis_queue_old()', watched);
-        EXECUTE format('CREATE TRIGGER queue_changed AFTER UPDATE ON %I
-                        REFERENCING NEW TABLE AS new_rows OLD TABLE AS old_rows
-                        FOR EACH STATEMENT EXECUTE FUNCTION cis_queue_changed()', watched);
+                        FOR EACH STATEMENT EXECUTE FUNCTION cis_queue_old()', watched[1]);
+        EXECUTE format('CREATE TRIGGER queue_changed AFTER UPDATE OF %s ON %I FOR EACH ROW
+                        WHEN (OLD.* IS DISTINCT FROM NEW.*
+                              AND current_setting(''cis.rederiving'', true) IS DISTINCT FROM ''on'')
+                        EXECUTE FUNCTION cis_queue_changed()', watched[2], watched[1]);
     END LOOP;
 END
 $$;
 
 -- A message belongs to a lead through its thread, a stage change through its deal.
-CREATE FUNCTION cis_queue_parts_new() RETURNS trigger
+CREATE FUNCTION cis_queue_parts() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+DECLARE
+    part record := CASE TG_OP WHEN 'DELETE' THEN OLD ELSE NEW END;
 BEGIN
-    IF current_setting('cis.rederiving', true) = 'on' THEN
-        RETURN NULL;
-    END IF;
     IF TG_TABLE_NAME = 'thread_messages' THEN
         INSERT INTO dirty_leads (client_id, lead_id)
-        SELECT DISTINCT t.client_id, t.lead_id
-        FROM new_rows n JOIN conversation_threads t USING (client_id, thread_id) ORDER BY 1, 2
+        SELECT t.client_id, t.lead_id FROM conversation_threads t
+        WHERE t.client_id = part.client_id AND t.thread_id = part.thread_id
         ON CONFLICT (client_id, lead_id) DO UPDATE SET queued_at = now();
     ELSE
         INSERT INTO dirty_leads (client_id, lead_id)
-        SELECT DISTINCT d.client_id, d.lead_id
-        FROM new_rows n JOIN deals d USING (client_id, deal_id) ORDER BY 1, 2
-        ON CONFLICT (client_id, lead_id) DO UPDATE SET queued_at = now();
-    END IF;
-    RETURN NULL;
-END
-$$;
-
-CREATE FUNCTION cis_queue_parts_old() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
-BEGIN
-    IF current_setting('cis.rederiving', true) = 'on' THEN
-        RETURN NULL;
-    END IF;
-    IF TG_TABLE_NAME = 'thread_messages' THEN
-        INSERT INTO dirty_leads (client_id, lead_id)
-        SELECT DISTINCT t.client_id, t.lead_id
-        FROM old_rows o JOIN conversation_threads t USING (client_id, thread_id) ORDER BY 1, 2
-        ON CONFLICT (client_id, lead_id) DO UPDATE SET queued_at = now();
-    ELSE
-        INSERT INTO dirty_leads (client_id, lead_id)
-        SELECT DISTINCT d.client_id, d.lead_id
-        FROM old_rows o JOIN deals d USING (client_id, deal_id) ORDER BY 1, 2
+        SELECT d.client_id, d.lead_id FROM deals d
+        WHERE d.client_id = part.client_id AND d.deal_id = part.deal_id
         ON CONFLICT (client_id, lead_id) DO UPDATE SET queued_at = now();
     END IF;
     RETURN NULL;
@@ -138,21 +126,16 @@ $$;
 
 DO $$
 DECLARE
-    watched text;
+    watched text[];
 BEGIN
-    FOREACH watched IN ARRAY ARRAY['thread_messages', 'deal_stage_history'] LOOP
-        EXECUTE format('CREATE TRIGGER queue_new AFTER INSERT ON %I
-                        REFERENCING NEW TABLE AS new_rows
-                        FOR EACH STATEMENT EXECUTE FUNCTION cis_queue_parts_new()', watched);
-        EXECUTE format('CREATE TRIGGER queue_changed_new AFTER UPDATE ON %I
-                        REFERENCING NEW TABLE AS new_rows
-                        FOR EACH STATEMENT EXECUTE FUNCTION cis_queue_parts_new()', watched);
-        EXECUTE format('CREATE TRIGGER queue_changed_old AFTER UPDATE ON %I
-                        REFERENCING OLD TABLE AS old_rows
-                        FOR EACH STATEMENT EXECUTE FUNCTION cis_queue_parts_old()', watched);
-        EXECUTE format('CREATE TRIGGER queue_old AFTER DELETE ON %I
-                        REFERENCING OLD TABLE AS old_rows
-                        FOR EACH STATEMENT EXECUTE FUNCTION cis_queue_parts_old()', watched);
+    FOREACH watched SLICE 1 IN ARRAY ARRAY[
+        ['thread_messages', 'thread_id, direction, sent_at'],
+        ['deal_stage_history', 'deal_id, from_stage, changed_at']
+    ] LOOP
+        EXECUTE format('CREATE TRIGGER queue_part AFTER INSERT OR DELETE OR UPDATE OF %s ON %I
+                        FOR EACH ROW
+                        WHEN (current_setting(''cis.rederiving'', true) IS DISTINCT FROM ''on'')
+                        EXECUTE FUNCTION cis_queue_parts()', watched[2], watched[1]);
     END LOOP;
 END
 $$;
@@ -255,42 +238,33 @@ BEGIN
 END
 $$;
 
-CREATE FUNCTION cis_leads_changed() RETURNS trigger
-    LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
+CREATE FUNCTION cis_notify_lead() RETURNS trigger LANGUAGE plpgsql AS $$
 BEGIN
-    PERFORM cis_notify('suppression', c.client_id)
-    FROM (
-        SELECT DISTINCT n.client_id
-        FROM new_rows n JOIN old_rows o USING (client_id, lead_id)
-        WHERE (n.unsubscribed, n.do_not_contact, n.status = 'unsubscribed',
-               n.unsubscribed_at IS NULL, n.complained_at IS NULL)
-              IS DISTINCT FROM
-              (o.unsubscribed, o.do_not_contact, o.status = 'unsubscribed',
-               o.unsubscribed_at IS NULL, o.complained_at IS NULL)
-           OR n.email IS DISTINCT FROM o.email
-              AND (n.unsubscribed OR n.do_not_contact OR n.status = 'unsubscribed'
-                   OR n.unsubscribed_at IS NOT NULL OR n.complained_at IS NOT NULL)
-    ) c;
-    IF current_setting('cis.rederiving', true) = 'on' THEN
-        RETURN NULL;
-    END IF;
-    INSERT INTO dirty_leads (client_id, lead_id)
-    SELECT n.client_id, n.lead_id
-    FROM new_rows n JOIN old_rows o USING (client_id, lead_id)
-    WHERE (n.status, n.timezone, n.stated_converted_at, n.converted_at, n.conversion_type)
-          IS DISTINCT FROM
-          (o.status, o.timezone, o.stated_converted_at, o.converted_at, o.conversion_type)
-    ORDER BY 1, 2
-    ON CONFLICT (client_id, lead_id) DO UPDATE SET queued_at = now();
+    PERFORM public.cis_notify('suppression', NEW.client_id);
     RETURN NULL;
 END
 $$;
 
 CREATE TRIGGER leads_added AFTER INSERT ON leads REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION cis_leads_added();
-CREATE TRIGGER leads_changed AFTER UPDATE ON leads
-    REFERENCING NEW TABLE AS new_rows OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION cis_leads_changed();
+CREATE TRIGGER leads_changed AFTER UPDATE OF
+    status, timezone, stated_converted_at, converted_at, conversion_type ON leads
+    FOR EACH ROW
+    WHEN ((OLD.status, OLD.timezone, OLD.stated_converted_at, OLD.converted_at, OLD.conversion_type)
+          IS DISTINCT FROM
+          (NEW.status, NEW.timezone, NEW.stated_converted_at, NEW.converted_at, NEW.conversion_type)
+          AND current_setting('cis.rederiving', true) IS DISTINCT FROM 'on')
+    EXECUTE FUNCTION cis_queue_changed();
+CREATE TRIGGER leads_closed AFTER UPDATE OF
+    unsubscribed, do_not_contact, status, unsubscribed_at, complained_at, email ON leads
+    FOR EACH ROW
+    WHEN ((OLD.unsubscribed, OLD.do_not_contact, OLD.status = 'unsubscribed',
+           OLD.unsubscribed_at IS NULL, OLD.complained_at IS NULL)
+          IS DISTINCT FROM
+          (NEW.unsubscribed, NEW.do_not_contact, NEW.status = 'unsubscribed',
+           NEW.unsubscribed_at IS NULL, NEW.complained_at IS NULL)
+          OR OLD.email IS DISTINCT FROM NEW.email)
+    EXECUTE FUNCTION cis_notify_lead();
 CREATE TRIGGER leads_removed AFTER DELETE ON leads REFERENCING OLD TABLE AS old_rows
     FOR EACH STATEMENT EXECUTE FUNCTION cis_notify_old('suppression');
 
@@ -331,20 +305,18 @@ $$;
 CREATE FUNCTION cis_deal_history_changed() RETURNS trigger
     LANGUAGE plpgsql SECURITY DEFINER SET search_path = public, pg_temp AS $$
 BEGIN
-    INSERT INTO deal_stage_history (client_id, deal_id, from_stage, to_stage, changed_at, changed_by)
-    SELECT n.client_id, n.deal_id, o.stage, n.stage, n.stage_changed_at,
-           coalesce(nullif(current_setting('cis.actor', true), ''), 'system')
-    FROM new_rows n JOIN old_rows o USING (client_id, deal_id)
-    WHERE n.stage <> o.stage;
+    INSERT INTO deal_stage_history
+        (client_id, deal_id, from_stage, to_stage, changed_at, changed_by)
+    VALUES (NEW.client_id, NEW.deal_id, OLD.stage, NEW.stage, NEW.stage_changed_at,
+            coalesce(nullif(current_setting('cis.actor', true), ''), 'system'));
     RETURN NULL;
 END
 $$;
 
 CREATE TRIGGER history_new AFTER INSERT ON deals REFERENCING NEW TABLE AS new_rows
     FOR EACH STATEMENT EXECUTE FUNCTION cis_deal_history_new();
-CREATE TRIGGER history_changed AFTER UPDATE ON deals
-    REFERENCING NEW TABLE AS new_rows OLD TABLE AS old_rows
-    FOR EACH STATEMENT EXECUTE FUNCTION cis_deal_history_changed();
+CREATE TRIGGER history_changed AFTER UPDATE OF stage ON deals
+    FOR EACH ROW WHEN (OLD.stage <> NEW.stage) EXECUTE FUNCTION cis_deal_history_changed();
 
 -- Suppression ------------------------------------------------------------------------------------
 
