@@ -362,7 +362,8 @@ class _Layout:
 
 
 def _layout(record: RecordType, header: Sequence[str], section: Section) -> _Layout:
-    names = [name.strip() or f"column {index + 1}" for index, name in enumerate(header)]
+    cleaned = (name.replace("\x00", "").strip() for name in header)
+    names = [name or f"column {index + 1}" for index, name in enumerate(cleaned)]
     where: dict[str, int] = {}
     for index, name in enumerate(names):
         where.setdefault(plain_header(name) or name, index)

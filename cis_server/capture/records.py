@@ -28,7 +28,7 @@ from cis_server.domain.vocabulary import (
 )
 
 TEXT_LIMIT: Final = 1_000
-BODY_LIMIT: Final = 200_000
+BODY_LIMIT: Final = 100_000
 _TEXT: Final = v.text_of(TEXT_LIMIT)
 
 
@@ -129,6 +129,7 @@ def _outcome(name: str, *aliases: str, column: str = "") -> Field:
 
 
 _AMOUNT: Final = v.number_of(least=0)
+_MONEY: Final = v.number_of(least=0, most=999_999_999_999)  # the column has twelve digits
 _COUNT: Final = v.integer_of(least=0)
 _LEAD_KEYS: Final = ("contact id", "record id", "person id", "apollo contact id", "vid")
 
@@ -348,7 +349,7 @@ DEALS: Final = RecordType(
         ),
         _value("meeting_id", v.parse_key),
         _text("name", "deal name", "opportunity name"),
-        _value("value", _AMOUNT, "amount", "deal value", "deal amount"),
+        _value("value", _MONEY, "amount", "deal value", "deal amount"),
         _value("currency", v.parse_currency, "deal currency", "currency code"),
         _value("probability", v.percent, "deal probability"),
         _value("stage", v.parse_stage, "deal stage"),

@@ -15,7 +15,7 @@ from typing import Any, Final
 from cis_server.capture.conversion import Batch, Column, Rejection
 from cis_server.capture.records import RecordType
 from cis_server.domain.timezones import ZoneConfidence, timezone_of
-from cis_server.domain.vocabulary import DealStage
+from cis_server.domain.vocabulary import ConversionType, DealStage, LeadStatus
 
 PREVIEW_LENGTH: Final = 200
 KEY_PREFIX: Final = "import:"
@@ -61,6 +61,7 @@ class _Seen:
 
 def _leads(batch: Batch, seen: _Seen) -> None:
     seen.once(batch, "lead_id", "lead_id")
+    _name_outcomes(batch)
     columns = batch.columns
     # A country that lies in several zones tells no hour; such leads stay without a zone.
     columns["timezone_guess"] = [
@@ -71,6 +72,38 @@ def _leads(batch: Batch, seen: _Seen) -> None:
     ]
 
 
+def _name_outcomes(batch: Batch) -> None:
+    """A time of conversion needs a status that has one; without a status it implies it."""
+    kinds = _column(batch, "conversion_type")
+    batch.columns.pop("conversion_type", None)  # follows from meetings, deals and status
+    if "stated_converted_at" not in batch.columns:
+        return
+    rejected = []
+    statuses = _column(batch, "status")
+    told = zip(batch.lines, batch.columns["stated_converted_at"], kinds, strict=True)
+    for index, (line, converted_at, kind) in enumerate(told):
+        status = statuses[index]
+        if converted_at is None:
+            continue
+        if status is None:
+            booked = kind == ConversionType.MEETING_BOOKED
+            statuses[index] = (LeadStatus.MEETING_BOOKED if booked else LeadStatus.CONVERTED).value
+        elif status in _NOT_CONVERTED:
+            rejected.append(Rejection(line, "converted_at", f"set, but the status is {status!r}"))
+    batch.columns["status"] = statuses
+    batch.drop(rejected)
+
+
+_NOT_CONVERTED: Final = frozenset(
+    {
+        LeadStatus.NEW,
+        LeadStatus.ENRICHED,
+        LeadStatus.SCORED,
+        LeadStatus.IN_SEQUENCE,
+        LeadStatus.NOT_INTERESTED,
+        LeadStatus.EXHAUSTED,
+    }
+)
 _PLACE: Final = ("person_country", "person_region", "person_city", "country", "region", "city")
 
 
@@ -100,6 +133,8 @@ def _activities(batch: Batch, seen: _Seen) -> None:
     )
     columns["idempotency_key"] = [own or seen.key(says) for own, *says in told]
     columns.pop("activity_id", None)
+    if "about_activity_id" in columns:
+        columns["about_key"] = columns.pop("about_activity_id")
     seen.once(batch, "idempotency_key", "activity_id")
     if "full_message_body" in batch.columns:
         batch.columns["content_preview"] = [
@@ -153,6 +188,7 @@ def _deals(batch: Batch, seen: _Seen) -> None:
     columns["deal_id"] = [own or seen.key(says) for own, *says in told]
     seen.once(batch, "deal_id", "deal_id")
     _name_stages(batch)
+    _date_closings(batch)
 
 
 def _name_stages(batch: Batch) -> None:
@@ -176,6 +212,24 @@ def _name_stages(batch: Batch) -> None:
     batch.columns["stage"] = [None if stage is None else stage.value for stage in stages]
     batch.columns["unmapped_stage"] = unmapped
     batch.drop(rejected)
+
+
+def _date_closings(batch: Batch) -> None:
+    """What CRMs call the close date is, while a deal is open, the day it is expected to close."""
+    columns = batch.columns
+    if "closed_at" not in columns:
+        return
+    stages = _column(batch, "stage")
+    closed = [stage in (DealStage.CLOSED_WON, DealStage.CLOSED_LOST) for stage in stages]
+    expected = _column(batch, "expected_close_date")
+    columns["expected_close_date"] = [
+        day or (None if is_closed or at is None else at.date())
+        for day, at, is_closed in zip(expected, columns["closed_at"], closed, strict=True)
+    ]
+    columns["closed_at"] = [
+        at if is_closed else None
+        for at, is_closed in zip(columns["closed_at"], closed, strict=True)
+    ]
 
 
 def _column(batch: Batch, name: str) -> Column:

@@ -104,8 +104,7 @@ def text_of(limit: int) -> Callable[[str], str]:
     """Free text of up to `limit` characters."""
 
     def parse(text: str) -> str:
-        if "\x00" in text:
-            raise ValueError("holds a NUL character")
+        _check_storable(text)
         if len(text) > limit:
             raise ValueError(f"{len(text)} characters, at most {limit} are kept")
         return text
@@ -114,6 +113,14 @@ def text_of(limit: int) -> Callable[[str], str]:
 
 
 _SHORT_TEXT: Final = text_of(200)
+
+
+def _check_storable(text: str) -> None:
+    """Refuse what a database text cannot hold: NUL, and halves of surrogate pairs."""
+    if "\x00" in text:
+        raise ValueError("holds a NUL character")
+    if not text.isascii() and any("\ud800" <= char <= "\udfff" for char in text):
+        raise ValueError("holds half a surrogate pair")
 
 
 def parse_key(text: str) -> str:
@@ -168,13 +175,15 @@ def parse_number(text: str) -> float:
     return number
 
 
-def number_of(*, least: float) -> Parser:
-    """A number not below `least`."""
+def number_of(*, least: float, most: float = math.inf) -> Parser:
+    """A number between `least` and `most`, both allowed."""
 
     def parse(text: str) -> float:
         number = parse_number(text)
         if number < least:
             raise ValueError(f"{shown(text)} is below {least:g}")
+        if number > most:
+            raise ValueError(f"{shown(text)} is above {most:g}")
         return number
 
     return parse
@@ -278,17 +287,17 @@ def parse_stage(text: str) -> tuple[DealStage | None, str]:
         return _CRM_STAGES.get(name), _SHORT_TEXT(text)
 
 
-def parse_objects(text: str) -> list[dict[str, object]]:
-    """A JSON array of objects."""
+def parse_objects(text: str) -> str:
+    """A JSON array of objects, checked and given on as text."""
     try:
         value = json.loads(text)
     except ValueError:
         raise ValueError(f"not JSON: {shown(text)}") from None
     if not isinstance(value, list) or not all(isinstance(item, dict) for item in value):
         raise ValueError(f"not a JSON array of objects: {shown(text)}")
-    if "\\u0000" in text:
-        raise ValueError("holds a NUL character")
-    return value
+    written = json.dumps(value, ensure_ascii=False, allow_nan=False)
+    _check_storable(written.replace("\\u0000", "\x00"))
+    return written
 
 
 def _underscored(text: str) -> str:
