@@ -128,7 +128,7 @@ activities = Table(
     within("intent_confidence", 0, 1),
     CheckConstraint("length(content_preview) <= 200", name="content_preview_length"),
     # Room for rederive to write its columns on the same page, without touching any index.
-    postgresql_with={"fillfactor": "70"},
+    postgresql_with={"fillfactor": "45"},
 )
 Index(
     "uq_activities_idempotency_key",

@@ -794,7 +794,7 @@ CREATE TABLE activities (
     CONSTRAINT ck_activities_intent_confidence_range CHECK (intent_confidence BETWEEN 0 AND 1),
     CONSTRAINT ck_activities_content_preview_length CHECK (length(content_preview) <= 200)
 )
- WITH (fillfactor = 70);
+ WITH (fillfactor = 45);
 CREATE INDEX ix_activities_campaign_id ON activities (client_id, campaign_id) WHERE campaign_id IS NOT NULL;
 CREATE INDEX ix_activities_decision_id ON activities (client_id, decision_id) WHERE decision_id IS NOT NULL;
 CREATE INDEX ix_activities_lead_id ON activities (client_id, lead_id, occurred_at);
