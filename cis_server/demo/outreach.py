@@ -136,7 +136,8 @@ def _local_times(
         if touch:
             day = day + wait[:, touch]
         weekday = (day + _MONDAY_OFFSET) % 7
-        day = day + np.where((weekday >= 5) & ~stays[:, touch], 7 - weekday, 0)
+        moves = (weekday >= 5) & ~stays[:, touch]
+        day = day + np.where(moves, 7 - weekday + rng.integers(4, size=shape[0]), 0)
         days[:, touch] = day
     spoken = np.isin(channel, [CHANNELS.index("voice"), CHANNELS.index("sms")])
     u = rng.random(shape)

@@ -68,6 +68,12 @@ def check_words(effects: Effects) -> None:
     for name, known in _vocabularies().items():
         if unknown := set(getattr(effects, name)) - known:
             raise ValueError(f"effects.{name}: unknown {sorted(unknown)}")
+    if unknown_days := set(effects.weekdays) - set(range(1, 8)):
+        raise ValueError(f"effects.weekdays: unknown {sorted(unknown_days)}")
+    named = {channel for sequence in effects.sequences for channel in sequence}
+    named |= {peak.channel for peak in effects.peaks if peak.channel is not None}
+    if unknown := named - set(CHANNELS):
+        raise ValueError(f"effects: unknown channels {sorted(unknown)}")
 
 
 def _vocabularies() -> dict[str, set[str]]:

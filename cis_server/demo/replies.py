@@ -73,7 +73,7 @@ ANSWERS: Final = (
 
 def draw_replies(kinds: list[str], rng: np.random.Generator) -> Codes:
     """An index into `REPLIES` for each kind, evenly among the texts of the kind."""
-    wanted = pl.Series(kinds)
+    wanted = pl.Series(kinds, dtype=pl.String)
     out = np.zeros(len(kinds), dtype=np.int64)
     for kind in sorted({row.kind for row in REPLIES}):
         options = np.array([k for k, row in enumerate(REPLIES) if row.kind == kind])

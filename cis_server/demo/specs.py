@@ -47,7 +47,7 @@ class Outreach:
     hour_weights: tuple[float, ...] = BUSINESS_HOURS
     """Weight of each local hour 0..23."""
     weekend_share: float = 0.1
-    """Share of touches falling on a weekend that stay there; the others move to Monday."""
+    """Share of touches falling on a weekend that stay there; the others move to Monday-Thursday."""
     tier_confounding: float = 0.0
     """Share of leads whose tier decides which channels they get."""
     privacy_proxy_share: float = 0.35
