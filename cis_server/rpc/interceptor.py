@@ -18,7 +18,7 @@ import structlog
 from google.rpc import status_pb2
 
 from cis_server.errors import CisError, Overloaded
-from cis_server.rpc.status import abort, code_name, internal, status_of
+from cis_server.rpc.status import abort, code_name, internal, status_of, unimplemented
 
 if TYPE_CHECKING:
     Handler = grpc.RpcMethodHandler[Any, Any]
@@ -109,9 +109,7 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
             except CisError as error:
                 self._refuse(method, request, context, status_of(error), started)
             except Exception as error:
-                if _aborted(context):
-                    raise
-                self._fault(method, request, context, error, started)
+                self._unexpected(method, request, context, error, started)
             seen += 1
             if seen % every == 0:
                 self._line(method, request, context, "OK", started)
@@ -132,9 +130,7 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
             except CisError as error:
                 self._refuse(method, request, context, status_of(error), started)
             except Exception as error:
-                if _aborted(context):
-                    raise
-                self._fault(method, request, context, error, started)
+                self._unexpected(method, request, context, error, started)
             self._line(method, request, context, "OK", started)
 
         return stream
@@ -150,7 +146,7 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
         self._line(method, request, context, code_name(status), started)
         abort(context, status)
 
-    def _fault(
+    def _unexpected(
         self,
         method: str,
         request: Any,
@@ -158,6 +154,12 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
         error: Exception,
         started: float,
     ) -> NoReturn:
+        code = context.code()  # type: ignore[attr-defined]  # newer than the stubs
+        if code is grpc.StatusCode.UNIMPLEMENTED:
+            # The generated base class says so of every RPC that has no servicer here.
+            self._refuse(method, request, context, unimplemented(method), started)
+        if code is not None:
+            raise error  # the handler ended the call itself; grpc raises a bare `Exception` then
         error_id = uuid.uuid4().hex
         self._log.error("call_failed", error_id=error_id, method=method, exc_info=error)
         self._refuse(method, request, context, internal(error_id), started)
@@ -192,11 +194,6 @@ class _StreamCount:
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._open -= 1
-
-
-def _aborted(context: grpc.ServicerContext) -> bool:
-    """Whether the handler itself ended the call; grpc then raises a bare `Exception`."""
-    return context.code() is not None  # type: ignore[attr-defined]  # newer than the stubs
 
 
 def _request_id(context: grpc.ServicerContext) -> str:

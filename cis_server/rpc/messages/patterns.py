@@ -22,11 +22,16 @@ from cis_server.rpc.messages.runs import PATTERN_STATUS_NUMBER, PATTERN_TYPE_NUM
 from cis_server.rpc.messages.values import timestamp
 
 
-def pattern_message(record: PatternRecord, now: dt.datetime) -> patterns_pb2.Pattern | None:
-    """The stored pattern as a message; None when no run of its type ever succeeded."""
-    content = record.content
-    if content is None:
-        return None
+def pattern_message(
+    record: PatternRecord, content: Mapping[str, Any], stale: bool
+) -> patterns_pb2.Pattern:
+    """A stored pattern as a message.
+
+    Args:
+        record: the row it is stored in.
+        content: its stored JSON.
+        stale: whether it has expired or newer state cannot be asked for.
+    """
     envelope = content["envelope"]
     message = patterns_pb2.Pattern(
         type=PATTERN_TYPE_NUMBER[record.key.type],
@@ -35,7 +40,7 @@ def pattern_message(record: PatternRecord, now: dt.datetime) -> patterns_pb2.Pat
         as_of_time=_instant(envelope["as_of"]),
         computed_time=timestamp(record.computed_at),
         valid_until_time=timestamp(record.valid_until),
-        stale=record.valid_until is not None and record.valid_until <= now,
+        stale=stale,
         sample_size=envelope["sample_size"],
         converted=envelope["n_converted"],
         unit=envelope["unit"],

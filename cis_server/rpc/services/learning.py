@@ -1,0 +1,94 @@
+"""`cis.v1.LearningService`: runs are requested, followed and looked up; a worker computes them."""
+
+from __future__ import annotations
+
+import datetime as dt
+import time
+from collections.abc import Callable, Iterator
+
+import grpc
+
+from cis_client.v1 import learning_service_pb2 as learning
+from cis_client.v1 import learning_service_pb2_grpc as learning_grpc
+from cis_server.domain.runs import Run
+from cis_server.errors import InvalidInput
+from cis_server.rpc.messages.runs import (
+    RUN_STATE,
+    learn_options,
+    progress_message,
+    result_message,
+    run_message,
+)
+from cis_server.rpc.pages import page_key, page_token
+from cis_server.serving.learning_runs import LearningRuns
+
+_DEFAULT_PAGE = 20
+
+
+class LearningService(learning_grpc.LearningServiceServicer):
+    """Streams a run's progress; a caller that goes away leaves the run alone.
+
+    Args:
+        runs: requests and follows runs.
+        clock: gives the present instant, aware.
+    """
+
+    def __init__(self, runs: LearningRuns, clock: Callable[[], dt.datetime]) -> None:
+        self._runs, self._clock = runs, clock
+
+    def Learn(  # noqa: N802
+        self, request: learning.LearnRequest, context: grpc.ServicerContext
+    ) -> Iterator[learning.LearnResponse]:
+        """Progress each time a client's run has moved, then the result."""
+        started = time.monotonic()
+        options = learn_options(request, self._clock())
+        requested = (
+            self._runs.request(request.client_id, options)
+            if request.WhichOneof("scope") == "client_id"
+            else self._runs.request_all(options)
+        )
+        states: dict[str, Run] = {}
+        for seen in self._runs.follow(requested, context.is_active):
+            for client_id, run in seen.items():
+                if states.get(client_id) != run and not run.ended:
+                    progress = progress_message(run, self._clock())
+                    yield learning.LearnResponse(progress=progress)
+                states[client_id] = run
+        if all(run.ended for run in states.values()) and len(states) == len(requested.runs):
+            seconds = time.monotonic() - started
+            result = result_message(requested, states.values(), seconds)
+            yield learning.LearnResponse(result=result)
+
+    def GetLearningRun(  # noqa: N802
+        self, request: learning.GetLearningRunRequest, _context: grpc.ServicerContext
+    ) -> learning.GetLearningRunResponse:
+        """State, stages, timings, errors and results of one run id."""
+        return learning.GetLearningRunResponse(run=run_message(self._runs.read(request.run_id)))
+
+    def ListLearningRuns(  # noqa: N802
+        self, request: learning.ListLearningRunsRequest, _context: grpc.ServicerContext
+    ) -> learning.ListLearningRunsResponse:
+        """Newest runs first, one entry per client and run id."""
+        size = request.page_size or _DEFAULT_PAGE
+        runs = self._runs.recent(
+            request.client_id if request.HasField("client_id") else None,
+            [state for number in request.states if (state := RUN_STATE(number)) is not None],
+            size + 1,
+            _before(request.page_token),
+        )
+        response = learning.ListLearningRunsResponse(runs=[run_message([r]) for r in runs[:size]])
+        if len(runs) > size:
+            last = runs[size - 1]
+            when = last.requested_at.isoformat() if last.requested_at else ""
+            response.next_page_token = page_token(when, last.run_id)
+        return response
+
+
+def _before(token: str) -> tuple[dt.datetime, str] | None:
+    key = page_key(token, 2)
+    if key is None:
+        return None
+    try:
+        return dt.datetime.fromisoformat(key[0]), key[1]
+    except ValueError:
+        raise InvalidInput("page_token", "is not a token that this list gave") from None

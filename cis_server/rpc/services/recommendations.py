@@ -1,0 +1,84 @@
+"""`cis.v1.RecommendationService`: when, and through which channel."""
+
+from __future__ import annotations
+
+import grpc
+
+from cis_client.v1 import recommendation_service_pb2 as recommendation
+from cis_client.v1 import recommendation_service_pb2_grpc as recommendation_grpc
+from cis_server.domain.tiers import tier_of
+from cis_server.rpc.deadlines import remaining_seconds
+from cis_server.rpc.messages.recommendations import channels_message, timing_message
+from cis_server.rpc.messages.values import TIER_OF_NUMBER, instant
+from cis_server.serving.advisor import Advisor
+from cis_server.serving.channels import ChannelsRequest
+from cis_server.serving.timing import Place, TimingRequest
+
+
+class RecommendationService(recommendation_grpc.RecommendationServiceServicer):
+    """Answers from the patterns in memory; a stored lead costs one bounded read.
+
+    Args:
+        advisor: the answers.
+        store_seconds: longest wait for the database within a call.
+    """
+
+    def __init__(self, advisor: Advisor, *, store_seconds: float) -> None:
+        self._advisor = advisor
+        self._store_seconds = store_seconds
+
+    def GetTiming(  # noqa: N802
+        self, request: recommendation.GetTimingRequest, context: grpc.ServicerContext
+    ) -> recommendation.GetTimingResponse:
+        """When to contact a lead."""
+        asked = _timing_request(request)
+        if asked.lead_id is None:
+            return timing_message(self._advisor.timing(asked))
+        left = remaining_seconds(context, self._store_seconds)
+        return timing_message(self._advisor.timing_of_lead(asked, left))
+
+    def GetChannels(  # noqa: N802
+        self, request: recommendation.GetChannelsRequest, context: grpc.ServicerContext
+    ) -> recommendation.GetChannelsResponse:
+        """Through which channel to contact a lead."""
+        asked = _channels_request(request)
+        if asked.lead_id is None:
+            return channels_message(self._advisor.channels(asked))
+        left = remaining_seconds(context, self._store_seconds)
+        return channels_message(self._advisor.channels_of_lead(asked, left))
+
+
+def _timing_request(request: recommendation.GetTimingRequest) -> TimingRequest:
+    place = Place(
+        country=request.country or None, region=request.region or None, city=request.city or None
+    )
+    default = TimingRequest(client_id=request.client_id)
+    return TimingRequest(
+        client_id=request.client_id,
+        lead_id=request.lead_id if request.HasField("lead_id") else None,
+        timezone=request.timezone or None,
+        places=(place,) if place != Place() else (),
+        campaign_id=request.campaign_id if request.HasField("campaign_id") else None,
+        channel=request.channel if request.HasField("channel") else None,
+        touch_number=request.touch_number if request.HasField("touch_number") else None,
+        last_touch_time=instant(request, "last_touch_time", "last_touch_time"),
+        earliest_time=instant(request, "earliest_time", "earliest_time"),
+        count=request.count if request.HasField("count") else default.count,
+    )
+
+
+def _channels_request(request: recommendation.GetChannelsRequest) -> ChannelsRequest:
+    subject = request.WhichOneof("subject")
+    tier = None
+    if subject == "tier":
+        tier = TIER_OF_NUMBER.get(request.tier)
+    elif subject == "score":
+        tier = tier_of(request.score)
+    return ChannelsRequest(
+        client_id=request.client_id,
+        tier=tier,
+        lead_id=request.lead_id if subject == "lead_id" else None,
+        campaign_id=request.campaign_id if request.HasField("campaign_id") else None,
+        available_channels=tuple(request.available_channels),
+        used_channels=tuple(request.used_channels),
+    )

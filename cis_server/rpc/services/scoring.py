@@ -1,0 +1,217 @@
+"""`cis.v1.ScoringService`: leads in, scores out."""
+
+from __future__ import annotations
+
+import datetime as dt
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+import grpc
+from google.rpc import code_pb2
+
+from cis_client.v1 import scoring_service_pb2 as scoring
+from cis_client.v1 import scoring_service_pb2_grpc as scoring_grpc
+from cis_client.v1.core_pb2 import LeadScore as LeadScoreMessage
+from cis_server.domain.lead import Lead
+from cis_server.domain.scores import LeadScore
+from cis_server.errors import CisError, InvalidInput, NotFound
+from cis_server.rpc.deadlines import remaining_seconds
+from cis_server.rpc.messages.leads import icp_from_message, lead_from_message
+from cis_server.rpc.messages.scores import (
+    basic_score_message,
+    score_message,
+    tier_counts,
+    weights_message,
+)
+from cis_server.rpc.messages.values import instant, model_message
+from cis_server.rpc.rules import check_item
+from cis_server.rpc.status import status_of
+from cis_server.serving.advisor import Advisor
+from cis_server.serving.scoring_answers import ScoringContext, scored_batch, scored_lead
+
+Request = scoring.ScoreLeadRequest | scoring.BatchScoreLeadsRequest
+
+
+class ScoreWriter(Protocol):
+    """Stores scores with their leads."""
+
+    def write_scores(
+        self,
+        client_id: str,
+        scores: Sequence[LeadScore],
+        *,
+        scored_at: dt.datetime,
+        as_of: dt.date,
+        version: str,
+        timeout_seconds: float,
+    ) -> frozenset[str]:
+        """Write all in one statement, committed on return.
+
+        Returns:
+            Ids of the leads that exist and were written.
+
+        Raises:
+            StoreUnavailable: not written in time.
+        """
+        ...
+
+
+class ScoringService(scoring_grpc.ScoringServiceServicer):
+    """Scores leads from memory; the database is asked only for `lead_id` and `persist`.
+
+    Args:
+        advisor: the answers.
+        writer: stores scores.
+        clock: gives the present instant, aware.
+        store_seconds: longest wait for the database within a call.
+    """
+
+    def __init__(
+        self,
+        advisor: Advisor,
+        writer: ScoreWriter,
+        clock: Callable[[], dt.datetime],
+        *,
+        store_seconds: float,
+    ) -> None:
+        self._advisor, self._writer, self._clock = advisor, writer, clock
+        self._store_seconds = store_seconds
+
+    def ScoreLead(  # noqa: N802
+        self, request: scoring.ScoreLeadRequest, context: grpc.ServicerContext
+    ) -> LeadScoreMessage:
+        """One lead, with reasons."""
+        if request.HasField("lead"):
+            lead = lead_from_message(request.lead, "lead")
+            scoring_context = self._scoring_context(request)
+        else:
+            client_id, lead_id = request.client_id, request.lead_id
+            left = remaining_seconds(context, self._store_seconds)
+            stored = self._advisor.stored_leads(client_id, (lead_id,), left).get(lead_id)
+            if stored is None:
+                raise NotFound("lead", lead_id)
+            lead = stored.lead
+            scoring_context = self._scoring_context(request, stored.campaign_id)
+        score = scored_lead(lead, scoring_context)
+        if request.persist:
+            if not lead.lead_id:
+                raise InvalidInput("lead.lead_id", "is required with persist")
+            if not self._persist(request.client_id, [score], scoring_context, context):
+                raise NotFound("lead", lead.lead_id)
+        return score_message(score, scoring_context.model_info, scoring_context.model_version)
+
+    def BatchScoreLeads(  # noqa: N802
+        self, request: scoring.BatchScoreLeadsRequest, context: grpc.ServicerContext
+    ) -> scoring.BatchScoreLeadsResponse:
+        """Many leads; one that is wrong fails alone."""
+        scoring_context = self._scoring_context(request)
+        failures: list[scoring.ScoreFailure] = []
+        if request.leads:
+            leads = _leads(request, failures)
+        else:
+            leads = self._stored(request, context, failures)
+        full = request.view == scoring.LEAD_SCORE_VIEW_FULL
+        batch = scored_batch([lead for _, lead in leads], scoring_context, with_reasons=full)
+        scores = list(zip((index for index, _ in leads), batch.scores, strict=True))
+        if request.persist:
+            scores = self._kept(request, scores, scoring_context, context, failures)
+        version = batch.model_version
+        return scoring.BatchScoreLeadsResponse(
+            scores=[
+                score_message(score, None, version) if full else basic_score_message(score, version)
+                for _, score in scores
+            ],
+            failures=sorted(failures, key=lambda failure: failure.index),
+            tier_counts=tier_counts(score for _, score in scores),
+            mean_score=sum(s.score for _, s in scores) / len(scores) if scores else None,
+            weights=weights_message(batch.weights),
+            model=model_message(batch.model_info),
+        )
+
+    def _scoring_context(
+        self, request: Request, stored_campaign: str | None = None
+    ) -> ScoringContext:
+        return self._advisor.scoring_context(
+            request.client_id,
+            campaign_id=request.campaign_id if request.HasField("campaign_id") else stored_campaign,
+            icp=icp_from_message(request.icp) if request.HasField("icp") else None,
+            as_of=instant(request, "as_of_time", "as_of_time"),
+        )
+
+    def _stored(
+        self,
+        request: scoring.BatchScoreLeadsRequest,
+        context: grpc.ServicerContext,
+        failures: list[scoring.ScoreFailure],
+    ) -> list[tuple[int, Lead]]:
+        ids = list(request.lead_ids)
+        left = remaining_seconds(context, self._store_seconds)
+        stored = self._advisor.stored_leads(request.client_id, ids, left)
+        leads = []
+        for index, lead_id in enumerate(ids):
+            if lead_id in stored:
+                leads.append((index, stored[lead_id].lead))
+            else:
+                failures.append(_failure(index, lead_id, NotFound("lead", lead_id)))
+        return leads
+
+    def _kept(
+        self,
+        request: scoring.BatchScoreLeadsRequest,
+        scores: list[tuple[int, LeadScore]],
+        scoring_context: ScoringContext,
+        context: grpc.ServicerContext,
+        failures: list[scoring.ScoreFailure],
+    ) -> list[tuple[int, LeadScore]]:
+        """The scores that are stored now; leads that are not stored become failures."""
+        named = [score for _, score in scores if score.lead_id]
+        written = self._persist(request.client_id, named, scoring_context, context)
+        kept = []
+        for index, score in scores:
+            if score.lead_id in written:
+                kept.append((index, score))
+            else:
+                missing = (
+                    NotFound("lead", score.lead_id)
+                    if score.lead_id
+                    else InvalidInput(f"leads[{index}].lead_id", "is required with persist")
+                )
+                failures.append(_failure(index, score.lead_id, missing))
+        return kept
+
+    def _persist(
+        self,
+        client_id: str,
+        scores: Sequence[LeadScore],
+        scoring_context: ScoringContext,
+        context: grpc.ServicerContext,
+    ) -> frozenset[str]:
+        return self._writer.write_scores(
+            client_id,
+            scores,
+            scored_at=self._clock(),
+            as_of=scoring_context.as_of,
+            version=scoring_context.model_info.model_version,
+            timeout_seconds=remaining_seconds(context, self._store_seconds),
+        )
+
+
+def _leads(
+    request: scoring.BatchScoreLeadsRequest, failures: list[scoring.ScoreFailure]
+) -> list[tuple[int, Lead]]:
+    leads = []
+    for index, message in enumerate(request.leads):
+        path = f"leads[{index}]"
+        try:
+            check_item(message, path)
+            leads.append((index, lead_from_message(message, path)))
+        except InvalidInput as error:
+            failures.append(_failure(index, message.lead_id, error))
+    return leads
+
+
+def _failure(index: int, lead_id: str, error: CisError) -> scoring.ScoreFailure:
+    status = status_of(error)
+    return scoring.ScoreFailure(
+        index=index, lead_id=lead_id, code=code_pb2.Code.ValueType(status.code), message=str(error)
+    )
