@@ -50,7 +50,7 @@ def generate(target: Path) -> None:
             f"--python_out={folder}",
             f"--grpc_python_out={folder}",
             f"--mypy_out=quiet:{folder}",
-            f"--mypy_grpc_out=quiet:{folder}",
+            f"--mypy_grpc_out=quiet,generate_concrete_servicer_stubs:{folder}",
         )
         for stale in target.glob("*.py*"):
             stale.unlink()

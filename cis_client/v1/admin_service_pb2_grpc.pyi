@@ -80,12 +80,11 @@ class AdminServiceAsyncStub(AdminServiceStub):
     keyed hashes, and counts already learned stay.
     """
 
-class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
+class AdminServiceServicer:
     """Keeps what the system must know of its clients. A change is seen by every serving process
     within a second of its commit.
     """
 
-    @_abc_1.abstractmethod
     def UpsertClient(
         self,
         request: _admin_service_pb2.UpsertClientRequest,
@@ -93,7 +92,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_service_pb2.UpsertClientResponse, _abc.Awaitable[_admin_service_pb2.UpsertClientResponse]]:
         """Creates a client or changes it."""
 
-    @_abc_1.abstractmethod
     def GetClient(
         self,
         request: _admin_service_pb2.GetClientRequest,
@@ -101,7 +99,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_service_pb2.GetClientResponse, _abc.Awaitable[_admin_service_pb2.GetClientResponse]]:
         """Gives one client."""
 
-    @_abc_1.abstractmethod
     def ListClients(
         self,
         request: _admin_service_pb2.ListClientsRequest,
@@ -109,7 +106,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_service_pb2.ListClientsResponse, _abc.Awaitable[_admin_service_pb2.ListClientsResponse]]:
         """Lists clients by id."""
 
-    @_abc_1.abstractmethod
     def UpsertCampaigns(
         self,
         request: _admin_service_pb2.UpsertCampaignsRequest,
@@ -117,7 +113,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_service_pb2.UpsertCampaignsResponse, _abc.Awaitable[_admin_service_pb2.UpsertCampaignsResponse]]:
         """Creates campaigns or replaces them whole."""
 
-    @_abc_1.abstractmethod
     def UpsertTemplates(
         self,
         request: _admin_service_pb2.UpsertTemplatesRequest,
@@ -125,7 +120,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_service_pb2.UpsertTemplatesResponse, _abc.Awaitable[_admin_service_pb2.UpsertTemplatesResponse]]:
         """Creates templates or replaces them whole."""
 
-    @_abc_1.abstractmethod
     def Suppress(
         self,
         request: _admin_service_pb2.SuppressRequest,
@@ -133,7 +127,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_service_pb2.SuppressResponse, _abc.Awaitable[_admin_service_pb2.SuppressResponse]]:
         """Puts identifiers on a client's suppression list or on the global one."""
 
-    @_abc_1.abstractmethod
     def Unsuppress(
         self,
         request: _admin_service_pb2.UnsuppressRequest,
@@ -141,7 +134,6 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_admin_service_pb2.UnsuppressResponse, _abc.Awaitable[_admin_service_pb2.UnsuppressResponse]]:
         """Takes identifiers off such a list."""
 
-    @_abc_1.abstractmethod
     def EraseLead(
         self,
         request: _admin_service_pb2.EraseLeadRequest,

@@ -62,13 +62,12 @@ class AnalyticsServiceAsyncStub(AnalyticsServiceStub):
     GetFunnelStats: _aio.UnaryUnaryMultiCallable[_analytics_service_pb2.GetFunnelStatsRequest, _analytics_service_pb2.GetFunnelStatsResponse]  # type: ignore[assignment]
     """Leads, meetings, deals and wins, each of those before."""
 
-class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
+class AnalyticsServiceServicer:
     """Gives figures of one client over a period. Every figure counts the cohort that began in the
     period (touches sent, threads and deals created, leads first contacted, meetings booked), so
     that no share can pass 1.
     """
 
-    @_abc_1.abstractmethod
     def GetEngagementStats(
         self,
         request: _analytics_service_pb2.GetEngagementStatsRequest,
@@ -76,7 +75,6 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_analytics_service_pb2.GetEngagementStatsResponse, _abc.Awaitable[_analytics_service_pb2.GetEngagementStatsResponse]]:
         """Touches and what people did with them."""
 
-    @_abc_1.abstractmethod
     def GetConversationStats(
         self,
         request: _analytics_service_pb2.GetConversationStatsRequest,
@@ -84,7 +82,6 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_analytics_service_pb2.GetConversationStatsResponse, _abc.Awaitable[_analytics_service_pb2.GetConversationStatsResponse]]:
         """Conversations."""
 
-    @_abc_1.abstractmethod
     def GetDealStats(
         self,
         request: _analytics_service_pb2.GetDealStatsRequest,
@@ -92,7 +89,6 @@ class AnalyticsServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_analytics_service_pb2.GetDealStatsResponse, _abc.Awaitable[_analytics_service_pb2.GetDealStatsResponse]]:
         """Deals, revenue and stages."""
 
-    @_abc_1.abstractmethod
     def GetFunnelStats(
         self,
         request: _analytics_service_pb2.GetFunnelStatsRequest,

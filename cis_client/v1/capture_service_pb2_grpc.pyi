@@ -96,14 +96,13 @@ class CaptureServiceAsyncStub(CaptureServiceStub):
     AnalyzeReply: _aio.UnaryUnaryMultiCallable[_capture_service_pb2.AnalyzeReplyRequest, _capture_service_pb2.AnalyzeReplyResponse]  # type: ignore[assignment]
     """Says what a reply wants. Pure: stores nothing."""
 
-class CaptureServiceServicer(metaclass=_abc_1.ABCMeta):
+class CaptureServiceServicer:
     """Takes in facts in batches of up to 1 000 items. Every item stands alone: the answer lists for
     each, in request order, whether it was ACCEPTED (it is committed), a DUPLICATE of one accepted
     before under the same idempotency key, or REJECTED with the reason. Any order of arrival leads
     to the same state. UNAVAILABLE when the database is away: nothing was accepted, try again.
     """
 
-    @_abc_1.abstractmethod
     def UpsertLeads(
         self,
         request: _capture_service_pb2.UpsertLeadsRequest,
@@ -111,7 +110,6 @@ class CaptureServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_capture_service_pb2.UpsertLeadsResponse, _abc.Awaitable[_capture_service_pb2.UpsertLeadsResponse]]:
         """Creates leads or changes them: a field that is set is written, an unset one is left as stored."""
 
-    @_abc_1.abstractmethod
     def RecordActivities(
         self,
         request: _capture_service_pb2.RecordActivitiesRequest,
@@ -119,7 +117,6 @@ class CaptureServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_capture_service_pb2.RecordActivitiesResponse, _abc.Awaitable[_capture_service_pb2.RecordActivitiesResponse]]:
         """Records touches and what leads did with them."""
 
-    @_abc_1.abstractmethod
     def RecordEmailEvents(
         self,
         request: _capture_service_pb2.RecordEmailEventsRequest,
@@ -127,7 +124,6 @@ class CaptureServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_capture_service_pb2.RecordEmailEventsResponse, _abc.Awaitable[_capture_service_pb2.RecordEmailEventsResponse]]:
         """Records what mail providers report."""
 
-    @_abc_1.abstractmethod
     def RecordReplies(
         self,
         request: _capture_service_pb2.RecordRepliesRequest,
@@ -135,7 +131,6 @@ class CaptureServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_capture_service_pb2.RecordRepliesResponse, _abc.Awaitable[_capture_service_pb2.RecordRepliesResponse]]:
         """Records replies; what the caller has not analysed is analysed here."""
 
-    @_abc_1.abstractmethod
     def RecordMeetings(
         self,
         request: _capture_service_pb2.RecordMeetingsRequest,
@@ -143,7 +138,6 @@ class CaptureServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_capture_service_pb2.RecordMeetingsResponse, _abc.Awaitable[_capture_service_pb2.RecordMeetingsResponse]]:
         """Creates meetings or changes them."""
 
-    @_abc_1.abstractmethod
     def RecordDeals(
         self,
         request: _capture_service_pb2.RecordDealsRequest,
@@ -151,7 +145,6 @@ class CaptureServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_capture_service_pb2.RecordDealsResponse, _abc.Awaitable[_capture_service_pb2.RecordDealsResponse]]:
         """Creates deals or changes them."""
 
-    @_abc_1.abstractmethod
     def RecordOutcomes(
         self,
         request: _capture_service_pb2.RecordOutcomesRequest,
@@ -159,7 +152,6 @@ class CaptureServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_capture_service_pb2.RecordOutcomesResponse, _abc.Awaitable[_capture_service_pb2.RecordOutcomesResponse]]:
         """Records how leads ended."""
 
-    @_abc_1.abstractmethod
     def UpdateThread(
         self,
         request: _capture_service_pb2.UpdateThreadRequest,
@@ -167,7 +159,6 @@ class CaptureServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_capture_service_pb2.UpdateThreadResponse, _abc.Awaitable[_capture_service_pb2.UpdateThreadResponse]]:
         """Closes conversations or hands them to a person."""
 
-    @_abc_1.abstractmethod
     def UpsertPoolPersons(
         self,
         request: _capture_service_pb2.UpsertPoolPersonsRequest,
@@ -175,7 +166,6 @@ class CaptureServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_capture_service_pb2.UpsertPoolPersonsResponse, _abc.Awaitable[_capture_service_pb2.UpsertPoolPersonsResponse]]:
         """Creates persons of the shared pool or changes them."""
 
-    @_abc_1.abstractmethod
     def AssignPoolPersons(
         self,
         request: _capture_service_pb2.AssignPoolPersonsRequest,
@@ -183,7 +173,6 @@ class CaptureServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_capture_service_pb2.AssignPoolPersonsResponse, _abc.Awaitable[_capture_service_pb2.AssignPoolPersonsResponse]]:
         """Assigns persons of the pool to a client; one client at a time has a person."""
 
-    @_abc_1.abstractmethod
     def AnalyzeContent(
         self,
         request: _capture_service_pb2.AnalyzeContentRequest,
@@ -191,7 +180,6 @@ class CaptureServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_capture_service_pb2.AnalyzeContentResponse, _abc.Awaitable[_capture_service_pb2.AnalyzeContentResponse]]:
         """Says what a message contains. Pure: stores nothing."""
 
-    @_abc_1.abstractmethod
     def AnalyzeReply(
         self,
         request: _capture_service_pb2.AnalyzeReplyRequest,

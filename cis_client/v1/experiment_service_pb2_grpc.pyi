@@ -60,10 +60,9 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     EndExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.EndExperimentRequest, _experiment_service_pb2.EndExperimentResponse]  # type: ignore[assignment]
     """Ends an experiment; its verdict is final."""
 
-class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
+class ExperimentServiceServicer:
     """Runs randomised experiments over leads."""
 
-    @_abc_1.abstractmethod
     def CreateExperiment(
         self,
         request: _experiment_service_pb2.CreateExperimentRequest,
@@ -73,7 +72,6 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
         campaign.
         """
 
-    @_abc_1.abstractmethod
     def AssignVariant(
         self,
         request: _experiment_service_pb2.AssignVariantRequest,
@@ -81,7 +79,6 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_experiment_service_pb2.AssignVariantResponse, _abc.Awaitable[_experiment_service_pb2.AssignVariantResponse]]:
         """Gives the variant of a lead: the same whenever and wherever it is asked."""
 
-    @_abc_1.abstractmethod
     def GetExperiment(
         self,
         request: _experiment_service_pb2.GetExperimentRequest,
@@ -89,7 +86,6 @@ class ExperimentServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_experiment_service_pb2.GetExperimentResponse, _abc.Awaitable[_experiment_service_pb2.GetExperimentResponse]]:
         """Gives an experiment with its counts and its verdict so far."""
 
-    @_abc_1.abstractmethod
     def EndExperiment(
         self,
         request: _experiment_service_pb2.EndExperimentRequest,

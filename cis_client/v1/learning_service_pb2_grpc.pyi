@@ -116,12 +116,11 @@ class LearningServiceAsyncStub(LearningServiceStub):
     DecideRecommendation: _aio.UnaryUnaryMultiCallable[_learning_service_pb2.DecideRecommendationRequest, _learning_service_pb2.DecideRecommendationResponse]  # type: ignore[assignment]
     """Records an approver's decision on a recommendation."""
 
-class LearningServiceServicer(metaclass=_abc_1.ABCMeta):
+class LearningServiceServicer:
     """Starts and follows learning, and decides what of it goes live. The computing happens in worker
     processes; streams here only follow it and may be dropped at any time.
     """
 
-    @_abc_1.abstractmethod
     def Learn(
         self,
         request: _learning_service_pb2.LearnRequest,
@@ -133,7 +132,6 @@ class LearningServiceServicer(metaclass=_abc_1.ABCMeta):
         that run.
         """
 
-    @_abc_1.abstractmethod
     def GetLearningRun(
         self,
         request: _learning_service_pb2.GetLearningRunRequest,
@@ -141,7 +139,6 @@ class LearningServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_learning_service_pb2.GetLearningRunResponse, _abc.Awaitable[_learning_service_pb2.GetLearningRunResponse]]:
         """Gives one run: state, stages, timings, errors, counts, results."""
 
-    @_abc_1.abstractmethod
     def ListLearningRuns(
         self,
         request: _learning_service_pb2.ListLearningRunsRequest,
@@ -149,7 +146,6 @@ class LearningServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_learning_service_pb2.ListLearningRunsResponse, _abc.Awaitable[_learning_service_pb2.ListLearningRunsResponse]]:
         """Lists runs, newest first."""
 
-    @_abc_1.abstractmethod
     def Backfill(
         self,
         request: _learning_service_pb2.BackfillRequest,
@@ -159,7 +155,6 @@ class LearningServiceServicer(metaclass=_abc_1.ABCMeta):
         learns. Running it twice changes nothing more.
         """
 
-    @_abc_1.abstractmethod
     def CheckHealth(
         self,
         request: _learning_service_pb2.CheckHealthRequest,
@@ -167,7 +162,6 @@ class LearningServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_learning_service_pb2.CheckHealthResponse, _abc.Awaitable[_learning_service_pb2.CheckHealthResponse]]:
         """Gives the health warnings of one or all clients."""
 
-    @_abc_1.abstractmethod
     def ListModels(
         self,
         request: _learning_service_pb2.ListModelsRequest,
@@ -175,7 +169,6 @@ class LearningServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_learning_service_pb2.ListModelsResponse, _abc.Awaitable[_learning_service_pb2.ListModelsResponse]]:
         """Lists the versions in the model registry, newest first."""
 
-    @_abc_1.abstractmethod
     def GetModel(
         self,
         request: _learning_service_pb2.GetModelRequest,
@@ -183,7 +176,6 @@ class LearningServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_learning_service_pb2.GetModelResponse, _abc.Awaitable[_learning_service_pb2.GetModelResponse]]:
         """Gives one version with its lineage, evaluation and gates."""
 
-    @_abc_1.abstractmethod
     def PromoteModel(
         self,
         request: _learning_service_pb2.PromoteModelRequest,
@@ -191,7 +183,6 @@ class LearningServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_learning_service_pb2.PromoteModelResponse, _abc.Awaitable[_learning_service_pb2.PromoteModelResponse]]:
         """Lets a version go live for a percentage of leads."""
 
-    @_abc_1.abstractmethod
     def RollbackModel(
         self,
         request: _learning_service_pb2.RollbackModelRequest,
@@ -199,7 +190,6 @@ class LearningServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_learning_service_pb2.RollbackModelResponse, _abc.Awaitable[_learning_service_pb2.RollbackModelResponse]]:
         """Takes the live version back and brings the one before into force, in one step."""
 
-    @_abc_1.abstractmethod
     def RejectModel(
         self,
         request: _learning_service_pb2.RejectModelRequest,
@@ -207,7 +197,6 @@ class LearningServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_learning_service_pb2.RejectModelResponse, _abc.Awaitable[_learning_service_pb2.RejectModelResponse]]:
         """Refuses a candidate."""
 
-    @_abc_1.abstractmethod
     def SetWeights(
         self,
         request: _learning_service_pb2.SetWeightsRequest,
@@ -217,7 +206,6 @@ class LearningServiceServicer(metaclass=_abc_1.ABCMeta):
         them, while learned weights go on being computed and shown beside them.
         """
 
-    @_abc_1.abstractmethod
     def GetRecommendations(
         self,
         request: _learning_service_pb2.GetRecommendationsRequest,
@@ -227,7 +215,6 @@ class LearningServiceServicer(metaclass=_abc_1.ABCMeta):
         conversions. None is ever applied by itself.
         """
 
-    @_abc_1.abstractmethod
     def DecideRecommendation(
         self,
         request: _learning_service_pb2.DecideRecommendationRequest,

@@ -60,10 +60,9 @@ class PatternServiceAsyncStub(PatternServiceStub):
     GetWeights: _aio.UnaryUnaryMultiCallable[_pattern_service_pb2.GetWeightsRequest, _pattern_service_pb2.GetWeightsResponse]  # type: ignore[assignment]
     """Gives the weights in force, with what they were learned from."""
 
-class PatternServiceServicer(metaclass=_abc_1.ABCMeta):
+class PatternServiceServicer:
     """Gives the learned patterns and weights to dashboards and to engines that want it all."""
 
-    @_abc_1.abstractmethod
     def ListPatterns(
         self,
         request: _pattern_service_pb2.ListPatternsRequest,
@@ -71,7 +70,6 @@ class PatternServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_pattern_service_pb2.ListPatternsResponse, _abc.Awaitable[_pattern_service_pb2.ListPatternsResponse]]:
         """Lists the newest good pattern of each type."""
 
-    @_abc_1.abstractmethod
     def GetPattern(
         self,
         request: _pattern_service_pb2.GetPatternRequest,
@@ -81,7 +79,6 @@ class PatternServiceServicer(metaclass=_abc_1.ABCMeta):
         never replaces the last good pattern. NOT_FOUND when the type never ran.
         """
 
-    @_abc_1.abstractmethod
     def ListPatternHistory(
         self,
         request: _pattern_service_pb2.ListPatternHistoryRequest,
@@ -89,7 +86,6 @@ class PatternServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_pattern_service_pb2.ListPatternHistoryResponse, _abc.Awaitable[_pattern_service_pb2.ListPatternHistoryResponse]]:
         """Lists the earlier versions of one type, newest first."""
 
-    @_abc_1.abstractmethod
     def GetWeights(
         self,
         request: _pattern_service_pb2.GetWeightsRequest,

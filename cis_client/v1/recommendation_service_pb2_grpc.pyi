@@ -64,12 +64,11 @@ class RecommendationServiceAsyncStub(RecommendationServiceStub):
     GetPromptContext: _aio.UnaryUnaryMultiCallable[_recommendation_service_pb2.GetPromptContextRequest, _recommendation_service_pb2.GetPromptContextResponse]  # type: ignore[assignment]
     """What was learned, as short sentences for the prompt of a text generator."""
 
-class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
+class RecommendationServiceServicer:
     """Answers from memory when to contact a lead, how, and with what. Before anything was learned it
     answers documented defaults and says so in `model`.
     """
 
-    @_abc_1.abstractmethod
     def GetTiming(
         self,
         request: _recommendation_service_pb2.GetTimingRequest,
@@ -77,7 +76,6 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_recommendation_service_pb2.GetTimingResponse, _abc.Awaitable[_recommendation_service_pb2.GetTimingResponse]]:
         """Best days, hours and windows to contact a lead, in its own time zone."""
 
-    @_abc_1.abstractmethod
     def GetChannels(
         self,
         request: _recommendation_service_pb2.GetChannelsRequest,
@@ -85,7 +83,6 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_recommendation_service_pb2.GetChannelsResponse, _abc.Awaitable[_recommendation_service_pb2.GetChannelsResponse]]:
         """Channels, best first, and which of them may be used."""
 
-    @_abc_1.abstractmethod
     def GetContent(
         self,
         request: _recommendation_service_pb2.GetContentRequest,
@@ -93,7 +90,6 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_recommendation_service_pb2.GetContentResponse, _abc.Awaitable[_recommendation_service_pb2.GetContentResponse]]:
         """What content converts and what does not on a channel."""
 
-    @_abc_1.abstractmethod
     def GetSequence(
         self,
         request: _recommendation_service_pb2.GetSequenceRequest,
@@ -101,7 +97,6 @@ class RecommendationServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_recommendation_service_pb2.GetSequenceResponse, _abc.Awaitable[_recommendation_service_pb2.GetSequenceResponse]]:
         """A whole plan of touches: channels, times and gaps."""
 
-    @_abc_1.abstractmethod
     def GetPromptContext(
         self,
         request: _recommendation_service_pb2.GetPromptContextRequest,

@@ -75,12 +75,11 @@ class ScoringServiceAsyncStub(ScoringServiceStub):
     If the caller goes away the work goes on.
     """
 
-class ScoringServiceServicer(metaclass=_abc_1.ABCMeta):
+class ScoringServiceServicer:
     """Says how good a lead is: a score 0..100 with its reasons, a tier, the channels it may be
     contacted through and, once a model is live, the probability that it converts.
     """
 
-    @_abc_1.abstractmethod
     def ScoreLead(
         self,
         request: _scoring_service_pb2.ScoreLeadRequest,
@@ -91,7 +90,6 @@ class ScoringServiceServicer(metaclass=_abc_1.ABCMeta):
         250 ms, else UNAVAILABLE.
         """
 
-    @_abc_1.abstractmethod
     def BatchScoreLeads(
         self,
         request: _scoring_service_pb2.BatchScoreLeadsRequest,
@@ -99,7 +97,6 @@ class ScoringServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_scoring_service_pb2.BatchScoreLeadsResponse, _abc.Awaitable[_scoring_service_pb2.BatchScoreLeadsResponse]]:
         """Scores up to 10 000 leads. A bad lead fails alone and is listed in `failures`."""
 
-    @_abc_1.abstractmethod
     def ScoreTable(
         self,
         request_iterator: _MaybeAsyncIterator[_scoring_service_pb2.ScoreTableRequest],
@@ -107,7 +104,6 @@ class ScoringServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_abc.Iterator[_scoring_service_pb2.ScoreTableResponse], _abc.AsyncIterator[_scoring_service_pb2.ScoreTableResponse]]:
         """Scores a table of any length, streamed as Arrow IPC both ways with back-pressure."""
 
-    @_abc_1.abstractmethod
     def ListTopLeads(
         self,
         request: _scoring_service_pb2.ListTopLeadsRequest,
@@ -115,7 +111,6 @@ class ScoringServiceServicer(metaclass=_abc_1.ABCMeta):
     ) -> _typing.Union[_scoring_service_pb2.ListTopLeadsResponse, _abc.Awaitable[_scoring_service_pb2.ListTopLeadsResponse]]:
         """Lists the stored active leads in rank order, as of their last scoring."""
 
-    @_abc_1.abstractmethod
     def RescoreLeads(
         self,
         request: _scoring_service_pb2.RescoreLeadsRequest,
