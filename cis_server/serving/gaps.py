@@ -15,8 +15,7 @@ LATER_GAP: Final = 3.0
 MIN_GAP: Final = 2.0
 """Never fewer days between any two touches."""
 
-# A default gap is a habit, not a finding: a day earlier or two later is as good, and that much room
-# always holds a business day.
+# A default gap is a habit, not a finding: a day earlier or two later is as good.
 _DEFAULT_EARLIER, _DEFAULT_LATER = 1.0, 2.0
 
 

@@ -50,7 +50,7 @@ from cis_server.serving.snapshot import (
 _log = structlog.get_logger(__name__)
 
 POLL_SECONDS: Final = 30.0
-_LISTEN_SECONDS = 1.0  # longest wait between two looks at whether to stop
+_LISTEN_SECONDS = 0.25  # longest wait between two looks at whether to stop
 _LOADED_ONE_BY_ONE = 16  # clients; more than that are cheaper to load all at once
 
 

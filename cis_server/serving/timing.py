@@ -38,6 +38,7 @@ LAST_RESORT_ZONE: Final = "UTC"
 
 _WEEK = 8  # days that hold every cell at least once from any moment of today on
 _FARTHEST = 400  # days; fifty windows fit even where one hour a week is allowed
+_SAME_DAY = dt.timedelta(hours=12)
 _OPTIONS = 12  # windows among which exploration draws
 
 
@@ -203,16 +204,21 @@ def _gap(plan: TimingPlan, request: TimingRequest) -> GapInterval | None:
 
 
 def _ranked_slots(choices: SlotChoices, zone: ZoneInfo, search: _Search, count: int) -> list[Slot]:
-    """The best slots first: advised ones inside the gap interval, else any allowed one inside it,
-    else the advised ones after it. Never empty."""
+    """The best slots first; never empty.
+
+    Inside a gap interval advised slots come before merely allowed ones. An interval without any (a
+    weekend) is stretched to the first day that has one, not to the next advised day: a gap of two
+    days must not become five.
+    """
     wanted = max(count, _OPTIONS)
     if search.latest is not None:
-        span = range((search.latest - search.base).days + 2)
+        latest = _stretched(choices, zone, search.base, search.latest)
+        span = range((latest - search.base).days + 2)
         for cells in (choices.preferred, choices.allowed):
             inside = [
                 slot
                 for slot in upcoming_slots(cells, zone, search.base, span)
-                if slot.start <= search.latest
+                if slot.start <= latest
             ]
             if inside:
                 return _by_worth(inside, search.aim)[:wanted]
@@ -222,6 +228,16 @@ def _ranked_slots(choices: SlotChoices, zone: ZoneInfo, search: _Search, count: 
         slots += upcoming_slots(choices.preferred, zone, search.base, range(later, later + _WEEK))
         later += _WEEK
     return _by_worth(slots, search.aim)[:wanted]
+
+
+def _stretched(
+    choices: SlotChoices, zone: ZoneInfo, base: dt.datetime, latest: dt.datetime
+) -> dt.datetime:
+    """The end of the interval, put off to the first day with an allowed slot if need be."""
+    first = next(upcoming_slots(choices.allowed, zone, base, range(_FARTHEST)), None)
+    if first is None or first.start <= latest:
+        return latest
+    return first.start + _SAME_DAY
 
 
 def _by_worth(slots: list[Slot], aim: dt.datetime) -> list[Slot]:
