@@ -253,8 +253,10 @@ def _explored(
     slots: list[Slot], aim: dt.datetime, plan: ChannelPlan, share: float, draws: Draws
 ) -> tuple[list[Slot], list[float], list[DecisionOption]]:
     """Put the chosen slot first; the propensity of each slot to be first stands beside it."""
+    if share <= 0.0:
+        return slots, [1.0, *([0.0] * (len(slots) - 1))], []
     arms = slots[:_OPTIONS]
-    factors = [_delay_factor(slot, aim) for slot in arms] if share > 0.0 else None
+    factors = [_delay_factor(slot, aim) for slot in arms]
     choice = choose(
         [slot.cell.estimate for slot in arms],
         0,
