@@ -134,14 +134,28 @@ def enter_tenant(
 
 @contextmanager
 def loader(engine: Engine) -> Iterator[Connection]:
-    """A read-only transaction over what serving keeps of all clients.
+    """A read-only transaction over what serving keeps of all clients, all of it as of one moment.
 
     Raises:
         StoreUnavailable: the database cannot be reached or did not answer in time.
     """
     with unavailable_as_such(), engine.begin() as connection:
+        connection.execute(text("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY"))
         connection.execute(text("SELECT set_config('role', :role, true)"), {"role": Role.LOADER})
-        connection.execute(text("SET TRANSACTION READ ONLY"))
+        yield connection
+
+
+@contextmanager
+def operator(engine: Engine) -> Iterator[Connection]:
+    """A transaction over the rows of all clients, for what the installation itself keeps: runs.
+
+    Every statement in it must name the clients it means.
+
+    Raises:
+        StoreUnavailable: the database cannot be reached or did not answer in time.
+    """
+    with unavailable_as_such(), engine.begin() as connection:
+        connection.execute(text("SELECT set_config('role', :role, true)"), {"role": Role.OWNER})
         yield connection
 
 

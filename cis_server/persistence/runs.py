@@ -22,7 +22,7 @@ from sqlalchemy.exc import IntegrityError
 
 from cis_server.domain.runs import Eligibility, LearnOptions, Run, RunResult, Stage
 from cis_server.domain.vocabulary import RunState, SubscriptionStatus
-from cis_server.persistence.connections import unavailable_as_such
+from cis_server.persistence.connections import operator
 from cis_server.persistence.tables import clients, leads, learning_runs
 
 _UNDER_WAY = (RunState.QUEUED, RunState.RUNNING)
@@ -31,8 +31,8 @@ _UNDER_WAY = (RunState.QUEUED, RunState.RUNNING)
 class Runs:
     """The learning runs of all clients.
 
-    Runs belong to the installation's operator, not to one tenant's sessions, so they are read and
-    written with the login's own rights; every statement names its clients.
+    Runs are the installation's own work, not one tenant's, so they are read and written with the
+    owner's rights; every statement names its clients.
 
     Args:
         engine: connections to the database.
@@ -61,7 +61,7 @@ class Runs:
         )
         if client_id is not None:
             query = query.where(clients.c.client_id == client_id)
-        with unavailable_as_such(), self._engine.begin() as connection:
+        with operator(self._engine) as connection:
             return [
                 Eligibility(
                     client_id=row[0],
@@ -73,28 +73,26 @@ class Runs:
 
     def request(self, client_id: str, run_id: str, options: LearnOptions) -> str:
         """Store a queued run; the id of the run under way when the client has one already."""
-        with unavailable_as_such():
-            try:
-                with self._engine.begin() as connection:
-                    connection.execute(
-                        insert(learning_runs).values(
-                            client_id=client_id,
-                            run_id=run_id,
-                            state=RunState.QUEUED,
-                            as_of=options.as_of,
-                            options=options.to_json(),
-                            dry_run=options.dry_run,
-                        )
+        statement = insert(learning_runs).values(
+            client_id=client_id,
+            run_id=run_id,
+            state=RunState.QUEUED,
+            as_of=options.as_of,
+            options=options.to_json(),
+            dry_run=options.dry_run,
+        )
+        try:
+            with operator(self._engine) as connection:
+                connection.execute(statement)
+            return run_id
+        except IntegrityError:
+            with operator(self._engine) as connection:
+                found = connection.scalar(
+                    select(learning_runs.c.run_id).where(
+                        learning_runs.c.client_id == client_id,
+                        learning_runs.c.state.in_(_UNDER_WAY),
                     )
-                return run_id
-            except IntegrityError:
-                with self._engine.begin() as connection:
-                    found = connection.scalar(
-                        select(learning_runs.c.run_id).where(
-                            learning_runs.c.client_id == client_id,
-                            learning_runs.c.state.in_(_UNDER_WAY),
-                        )
-                    )
+                )
         if found is None:  # it ended between the two statements
             return self.request(client_id, run_id, options)
         return str(found)
@@ -107,7 +105,7 @@ class Runs:
             .order_by(learning_runs.c.client_id)
         )
         found: dict[str, list[Run]] = {}
-        with unavailable_as_such(), self._engine.begin() as connection:
+        with operator(self._engine) as connection:
             for row in connection.execute(query).mappings():
                 run = _run(row)
                 found.setdefault(run.run_id, []).append(run)
@@ -134,7 +132,7 @@ class Runs:
             learning_runs.c.run_id.desc(),
             learning_runs.c.client_id,
         ).limit(limit)
-        with unavailable_as_such(), self._engine.begin() as connection:
+        with operator(self._engine) as connection:
             return [_run(row) for row in connection.execute(query).mappings()]
 
     def orphaned(self) -> Sequence[tuple[str, str]]:
@@ -147,12 +145,12 @@ class Runs:
             " AND j.status IN ('todo', 'doing') AND j.args->>'run_id' = r.run_id"
             " AND j.args->>'client_id' = r.client_id)"
         )
-        with unavailable_as_such(), self._engine.begin() as connection:
+        with operator(self._engine) as connection:
             return [(row[0], row[1]) for row in connection.execute(query)]
 
     def claim(self, client_id: str, run_id: str, code_version: str) -> Run | None:
         """Begin an attempt; None when the run has ended or is unknown, then nothing is to do."""
-        with unavailable_as_such(), self._engine.begin() as connection:
+        with operator(self._engine) as connection:
             row = (
                 connection.execute(
                     update(learning_runs)
@@ -185,7 +183,7 @@ class Runs:
         stages: Sequence[Stage],
     ) -> None:
         """Say how far the run is; also its sign of life."""
-        with unavailable_as_such(), self._engine.begin() as connection:
+        with operator(self._engine) as connection:
             connection.execute(
                 update(learning_runs)
                 .where(_is(client_id, run_id))
@@ -200,7 +198,7 @@ class Runs:
 
     def postpone(self, client_id: str, run_id: str, message: str) -> None:
         """Give the run back to the queue: the same work is tried again later."""
-        with unavailable_as_such(), self._engine.begin() as connection:
+        with operator(self._engine) as connection:
             connection.execute(
                 update(learning_runs)
                 .where(_is(client_id, run_id), learning_runs.c.state.in_(_UNDER_WAY))
@@ -209,7 +207,7 @@ class Runs:
 
     def fail(self, client_id: str, run_id: str, code: str, message: str) -> None:
         """End the run without a result."""
-        with unavailable_as_such(), self._engine.begin() as connection:
+        with operator(self._engine) as connection:
             connection.execute(
                 update(learning_runs)
                 .where(_is(client_id, run_id))

@@ -1,0 +1,254 @@
+"""Stored leads: read as the scorer sees them, written with their scores."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+from sqlalchemy import Connection, Row, text
+
+from cis_server.domain.lead import Job, Lead
+from cis_server.domain.live_state import StoredLead
+from cis_server.domain.scores import LeadScore
+from cis_server.domain.vocabulary import EmailStatus, LeadStatus, Tier
+
+# Columns that a caller states; the field of the domain object has the same name.
+_STATED = tuple(field.name for field in dataclasses.fields(Lead) if field.name != "lead_id")
+_TYPES = {
+    "phone_verified": "boolean",
+    "call_register_listed": "boolean",
+    "employment_start_date": "date",
+    "employment_history": "jsonb",
+    "employee_count": "integer",
+    "revenue": "double precision",
+    "technologies": "text[]",
+    "total_funding": "double precision",
+    "latest_funding_date": "date",
+    "is_hiring": "boolean",
+    "founded_year": "smallint",
+    "bounce_count": "integer",
+    "unsubscribed": "boolean",
+    "do_not_contact": "boolean",
+    "attributes": "jsonb",
+}
+# Columns that may not be null: what a new row holds when the caller does not say.
+_DEFAULTS = {
+    "email_status": "'unknown'",
+    "employment_history": "'[]'::jsonb",
+    "technologies": "'{}'::text[]",
+    "status": "'new'",
+    "bounce_count": "0",
+    "unsubscribed": "false",
+    "do_not_contact": "false",
+    "attributes": "'{}'::jsonb",
+}
+# How a statement joins what is stored; the rest is replaced.
+_JOINED = {
+    # Nobody opts back in by leaving the flag out, and bounces are not forgotten.
+    "unsubscribed": "l.unsubscribed OR excluded.unsubscribed",
+    "do_not_contact": "l.do_not_contact OR excluded.do_not_contact",
+    "bounce_count": "greatest(l.bounce_count, excluded.bounce_count)",
+    "attributes": "l.attributes || excluded.attributes",
+}
+
+
+def upsert_leads(
+    connection: Connection,
+    client_id: str,
+    leads: Sequence[Lead],
+    campaign_id: str | None = None,
+) -> None:
+    """Create leads or add to what is stored of them, in one statement.
+
+    What a lead does not say (None, empty, UNKNOWN) stays as it is stored; attributes are merged;
+    an opt-out is never taken back.
+
+    Args:
+        connection: with the rights of `Role.APP` on the client.
+        client_id: the client.
+        leads: any number, each `lead_id` at most once.
+        campaign_id: an existing campaign the leads belong to; None leaves theirs.
+    """
+    names = ", ".join(_STATED)
+    types = ", ".join(f"{name} {_TYPES.get(name, 'text')}" for name in _STATED)
+    values = ", ".join(
+        f"coalesce(r.{name}, {_DEFAULTS[name]})" if name in _DEFAULTS else f"r.{name}"
+        for name in _STATED
+    )
+    said = ", ".join(f"{name} = {_update_of(name)}" for name in _STATED)
+    connection.execute(
+        text(
+            "WITH r AS MATERIALIZED (SELECT * FROM jsonb_to_recordset(CAST(:rows AS jsonb))"
+            f" AS r (lead_id text, {types}))"
+            f" INSERT INTO leads AS l (client_id, lead_id, campaign_id, {names})"
+            f" SELECT :client, r.lead_id, :campaign, {values} FROM r ORDER BY r.lead_id"
+            " ON CONFLICT (client_id, lead_id) DO UPDATE SET"
+            f" campaign_id = coalesce(excluded.campaign_id, l.campaign_id), {said}"
+        ),
+        {
+            "client": client_id,
+            "campaign": campaign_id,
+            "rows": json.dumps([_row_of(lead) for lead in leads]),
+        },
+    )
+
+
+def get_leads(
+    connection: Connection, client_id: str, lead_ids: Sequence[str]
+) -> dict[str, StoredLead]:
+    """Leads by id with what was already sent to them; unknown and deleted ones are left out."""
+    rows = connection.execute(
+        text(
+            f"SELECT l.lead_id, {', '.join(f'l.{name}' for name in _STATED)}, l.campaign_id,"
+            " l.bounces_seen, l.unsubscribed_at, l.complained_at, l.score, l.tier,"
+            " l.last_contacted_at, t.channels"
+            " FROM leads l LEFT JOIN LATERAL ("
+            " SELECT array_agg(a.channel ORDER BY a.occurred_at, a.sequence_step,"
+            " a.idempotency_key, a.activity_id) AS channels FROM activities a"
+            " WHERE a.client_id = :client AND a.lead_id = l.lead_id AND a.action = 'sent') t ON true"
+            " WHERE l.client_id = :client AND l.lead_id = ANY(:leads) AND l.deleted_at IS NULL"
+        ),
+        {"client": client_id, "leads": list(lead_ids)},
+    )
+    return {row.lead_id: _stored(row) for row in rows}
+
+
+def write_scores(
+    connection: Connection,
+    client_id: str,
+    scores: Sequence[LeadScore],
+    *,
+    scored_at: dt.datetime,
+    as_of: dt.datetime,
+    scorer_version: str,
+) -> list[str]:
+    """Store scores in one statement; gives back the ids of the leads that exist.
+
+    The lifecycle status changes from new or enriched to scored and in no other way. The components
+    before first outreach are written once, and only while the lead was never contacted.
+
+    Args:
+        connection: with the rights of `Role.APP` on the client.
+        client_id: the client.
+        scores: any number, each lead at most once.
+        scored_at: time of the scoring.
+        as_of: instant the scores are for.
+        scorer_version: version of the scorer.
+    """
+    rows = [
+        {
+            "lead_id": score.lead_id,
+            "score": score.score,
+            "tier": score.tier.label,
+            "components": score.components.as_dict(),
+            "weights": score.weights.as_dict(),
+            "source": score.weights_source.value,
+            "probability": score.conversion_probability
+            and score.conversion_probability.probability,
+        }
+        for score in scores
+    ]
+    written = connection.execute(
+        text(
+            "UPDATE leads l SET score = r.score, tier = r.tier, components = r.components,"
+            " weights_used = r.weights, weights_source = r.source,"
+            " conversion_probability = r.probability, scored_at = :scored_at, score_as_of = :as_of,"
+            " scorer_version = :version,"
+            " status = CASE WHEN l.status IN ('new', 'enriched') THEN 'scored' ELSE l.status END,"
+            " components_at_first_touch = CASE WHEN l.components_at_first_touch IS NULL"
+            " AND l.first_contacted_at IS NULL AND NOT EXISTS (SELECT FROM activities a"
+            " WHERE a.client_id = :client AND a.lead_id = l.lead_id AND a.action = 'sent')"
+            " THEN r.components ELSE l.components_at_first_touch END"
+            " FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (lead_id text, score smallint,"
+            " tier text, components jsonb, weights jsonb, source text,"
+            " probability double precision)"
+            " WHERE l.client_id = :client AND l.lead_id = r.lead_id AND l.deleted_at IS NULL"
+            " RETURNING l.lead_id"
+        ),
+        {
+            "client": client_id,
+            "rows": json.dumps(rows),
+            "scored_at": scored_at,
+            "as_of": as_of,
+            "version": scorer_version,
+        },
+    )
+    return list(written.scalars())
+
+
+def _update_of(name: str) -> str:
+    if name in _JOINED:
+        return _JOINED[name]
+    if name == "status":
+        # What a lead has reached is not undone by a record that calls it new.
+        return "CASE WHEN excluded.status = 'new' THEN l.status ELSE excluded.status END"
+    if name in _DEFAULTS:
+        return (
+            f"CASE WHEN excluded.{name} = {_DEFAULTS[name]} THEN l.{name} ELSE excluded.{name} END"
+        )
+    return f"coalesce(excluded.{name}, l.{name})"
+
+
+def _row_of(lead: Lead) -> dict[str, Any]:
+    row: dict[str, Any] = {
+        name: value.isoformat() if isinstance(value, dt.date) else value
+        for name, value in ((name, getattr(lead, name)) for name in ("lead_id", *_STATED))
+    }
+    row["employment_history"] = [
+        {
+            "company": job.company,
+            "title": job.title,
+            "start_date": job.start_date and job.start_date.isoformat(),
+            "end_date": job.end_date and job.end_date.isoformat(),
+            "current": job.current,
+        }
+        for job in lead.employment_history
+    ]
+    row["technologies"] = list(lead.technologies)
+    row["attributes"] = dict(lead.attributes)
+    return row
+
+
+def _stored(row: Row[Any]) -> StoredLead:
+    facts: Mapping[str, Any] = row._mapping
+    lead = Lead(
+        **{
+            **{name: facts[name] for name in ("lead_id", *_STATED)},
+            "email_status": EmailStatus(row.email_status),
+            "status": LeadStatus(row.status),
+            "technologies": tuple(row.technologies),
+            "employment_history": tuple(_job(job) for job in row.employment_history),
+            "attributes": {str(key): str(value) for key, value in row.attributes.items()},
+            "bounce_count": max(row.bounce_count, row.bounces_seen),
+            # An opt-out counts however it came in: as a flag, a status or an event.
+            "unsubscribed": row.unsubscribed
+            or row.status == LeadStatus.UNSUBSCRIBED
+            or row.unsubscribed_at is not None
+            or row.complained_at is not None,
+        }
+    )
+    return StoredLead(
+        lead=lead,
+        campaign_id=row.campaign_id,
+        score=row.score,
+        tier=None if row.tier is None else Tier[row.tier.upper()],
+        used_channels=tuple(row.channels or ()),
+        last_touch_at=row.last_contacted_at,
+    )
+
+
+def _job(stored: Mapping[str, Any]) -> Job:
+    return Job(
+        company=stored.get("company"),
+        title=stored.get("title"),
+        start_date=_date(stored.get("start_date")),
+        end_date=_date(stored.get("end_date")),
+        current=stored.get("current"),
+    )
+
+
+def _date(value: str | None) -> dt.date | None:
+    return dt.date.fromisoformat(value) if value else None

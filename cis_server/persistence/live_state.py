@@ -1,0 +1,273 @@
+"""What serving processes keep in memory, read from Postgres; and the notifications of changes.
+
+Implements the port `cis_server.serving.ports.SnapshotSource`.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import psycopg
+from sqlalchemy import Connection, Engine, text
+from sqlalchemy.engine import RowMapping
+
+from cis_server.domain.live_state import (
+    Change,
+    ChangeKind,
+    ClientState,
+    LiveRecord,
+    PatternKey,
+    PatternRecord,
+    Revisions,
+    SuppressionList,
+)
+from cis_server.domain.suppression import IdentifierKind, SuppressionEntry, SuppressionReason
+from cis_server.domain.vocabulary import PatternStatus, PatternType, Source
+from cis_server.errors import StoreUnavailable
+from cis_server.persistence.client_rows import campaign_record, client_record
+from cis_server.persistence.connections import libpq_url, loader
+
+CHANNEL = "cis_changes"
+
+# The revision of a client covers the client, its campaigns and its live models. A deletion changes
+# the number of rows, a change the latest time; both are in it.
+_STATES = """
+SELECT c.*, m.models, g.campaigns,
+       concat_ws('/', extract(epoch FROM c.updated_at), m.revision, g.revision) AS revision
+FROM clients c
+LEFT JOIN LATERAL (
+    SELECT json_agg(to_json(m) ORDER BY m.kind) AS models,
+           string_agg(m.model_id || '@' || extract(epoch FROM m.updated_at), ',' ORDER BY m.model_id)
+               AS revision
+    FROM models m WHERE m.client_id = c.client_id AND m.state = 'live'
+) m ON true
+LEFT JOIN LATERAL (
+    SELECT json_agg(to_json(g) ORDER BY g.campaign_id) AS campaigns,
+           count(*) || '@' || max(extract(epoch FROM g.updated_at)) AS revision
+    FROM campaigns g WHERE g.client_id = c.client_id AND g.deleted_at IS NULL
+) g ON true
+WHERE c.deleted_at IS NULL
+"""
+
+# Order-free: the sum of the hashes of all entries, and their number.
+_LIST_REVISION = "count(*) || '/' || coalesce(sum(hashtextextended(kind || value, 0)), 0)"
+
+_PATTERN_ROWS = """
+SELECT coalesce(p.client_id, s.client_id) AS client_id,
+       coalesce(p.pattern_type, s.pattern_type) AS pattern_type,
+       p.version, p.computed_at, p.valid_until, p.sample_size, p.confidence,
+       s.status, s.reason, s.run_id,
+       concat_ws('/', p.version, extract(epoch FROM p.updated_at),
+                 extract(epoch FROM s.ran_at), s.status) AS revision
+       {content}
+FROM patterns p
+FULL JOIN pattern_status s
+       ON s.client_id = p.client_id AND s.pattern_type = p.pattern_type
+"""
+
+
+class PostgresSnapshotSource:
+    """Reads live state with the rights of ``cis_loader``.
+
+    Args:
+        engine: connections to the database.
+        database_url: for the listening connection, which is kept apart.
+    """
+
+    def __init__(self, engine: Engine, database_url: str) -> None:
+        self._engine = engine
+        self._url = libpq_url(database_url)
+        self._listening: psycopg.Connection[Any] | None = None
+
+    def load_clients(self) -> Iterable[ClientState]:
+        """All clients that are not deleted."""
+        with loader(self._engine) as connection:
+            return [_state(row) for row in connection.execute(text(_STATES)).mappings()]
+
+    def load_client(self, client_id: str) -> ClientState | None:
+        """One client; None when it does not exist or was deleted."""
+        query = text(f"{_STATES} AND c.client_id = :client_id")
+        with loader(self._engine) as connection:
+            row = connection.execute(query, {"client_id": client_id}).mappings().first()
+        return _state(row) if row is not None else None
+
+    def load_suppressions(self) -> Iterable[SuppressionList]:
+        """Every list that has entries, the global one included."""
+        with loader(self._engine) as connection:
+            revisions = _list_revisions(connection)
+            entries: dict[str | None, list[SuppressionEntry]] = {key: [] for key in revisions}
+            for row in connection.execute(text("SELECT * FROM suppressed_identifiers")):
+                entries[row.client_id].append(_entry(row))
+        return [
+            SuppressionList(client_id=key, revision=revisions[key], entries=found)
+            for key, found in entries.items()
+        ]
+
+    def load_suppression(self, client_id: str | None) -> SuppressionList:
+        """One client's list, or the global one for None."""
+        query = text(
+            "SELECT * FROM suppressed_identifiers WHERE client_id IS NOT DISTINCT FROM :client_id"
+        )
+        with loader(self._engine) as connection:
+            revision = _list_revisions(connection, (client_id,)).get(client_id, "")
+            entries = [_entry(row) for row in connection.execute(query, {"client_id": client_id})]
+        return SuppressionList(client_id=client_id, revision=revision, entries=entries)
+
+    def load_patterns(self, keys: Sequence[PatternKey]) -> Mapping[PatternKey, PatternRecord]:
+        """Active patterns and run statuses; keys with neither are left out."""
+        query = text(
+            _PATTERN_ROWS.format(content=", p.patterns AS content")
+            + " WHERE (coalesce(p.client_id, s.client_id),"
+            " coalesce(p.pattern_type, s.pattern_type)) IN"
+            " (SELECT * FROM unnest(CAST(:clients AS text[]), CAST(:types AS text[])))"
+        )
+        wanted = {
+            "clients": [key.client_id for key in keys],
+            "types": [key.type.value for key in keys],
+        }
+        with loader(self._engine) as connection:
+            records = map(_pattern, connection.execute(query, wanted).mappings())
+            return {record.key: record for record in records}
+
+    def load_revisions(self) -> Mapping[str | None, Revisions]:
+        """Revisions of every client, and of the global suppression list under None."""
+        with loader(self._engine) as connection:
+            states = {
+                row.client_id: row.revision
+                for row in connection.execute(
+                    text(f"SELECT client_id, revision FROM ({_STATES}) s")
+                )
+            }
+            lists = _list_revisions(connection)
+            patterns: dict[str, dict[PatternType, str]] = {}
+            for row in connection.execute(text(_PATTERN_ROWS.format(content=""))):
+                kinds = patterns.setdefault(row.client_id, {})
+                kinds[PatternType(row.pattern_type)] = row.revision
+        found: dict[str | None, Revisions] = {
+            key: Revisions(
+                state=state, suppression=lists.get(key, ""), patterns=patterns.get(key, {})
+            )
+            for key, state in states.items()
+        }
+        found[None] = Revisions(state="", suppression=lists.get(None, ""))
+        return found
+
+    def listen(self) -> None:
+        """Begin to receive notifications, on a connection kept for that."""
+        self.close()
+        try:
+            connection = psycopg.connect(
+                self._url,
+                autocommit=True,
+                connect_timeout=3,
+                keepalives_idle=5,
+                keepalives_interval=2,
+                keepalives_count=2,
+                application_name="cis-listener",
+            )
+            connection.execute(f"LISTEN {CHANNEL}")
+        except psycopg.Error as error:
+            raise StoreUnavailable("cannot listen for changes") from error
+        self._listening = connection
+
+    def wait_for_changes(self, timeout_seconds: float) -> Sequence[Change]:
+        """Wait until something was committed, at most the given time."""
+        connection = self._listening
+        if connection is None:
+            raise StoreUnavailable("not listening for changes")
+        try:
+            first = list(connection.notifies(timeout=timeout_seconds, stop_after=1))
+            rest = list(connection.notifies(timeout=0)) if first else []
+        except psycopg.Error as error:
+            raise StoreUnavailable("the listening connection is lost") from error
+        changes = (_change(notification.payload) for notification in (*first, *rest))
+        return [change for change in changes if change is not None]
+
+    def close(self) -> None:
+        """Drop the listening connection."""
+        if self._listening is not None:
+            self._listening.close()
+            self._listening = None
+
+
+_KINDS = {
+    "client": ChangeKind.CLIENT,
+    "weights": ChangeKind.CLIENT,
+    "suppression": ChangeKind.SUPPRESSION,
+    "patterns": ChangeKind.PATTERNS,
+}
+
+
+def _change(payload: str) -> Change | None:
+    """The change a notification tells of; None for one that is not ours."""
+    try:
+        told = json.loads(payload)
+        return Change(_KINDS[told["kind"]], told["client_id"])
+    except (ValueError, KeyError, TypeError):
+        return None
+
+
+def _list_revisions(
+    connection: Connection, only: tuple[str | None, ...] | None = None
+) -> dict[str | None, str]:
+    where = "" if only is None else "WHERE client_id IS NOT DISTINCT FROM :client_id"
+    query = text(
+        f"SELECT client_id, {_LIST_REVISION} AS revision FROM suppressed_identifiers"
+        f" {where} GROUP BY client_id"
+    )
+    parameters = {} if only is None else {"client_id": only[0]}
+    return {row.client_id: row.revision for row in connection.execute(query, parameters)}
+
+
+def _entry(row: Any) -> SuppressionEntry:
+    return SuppressionEntry(
+        client_id=row.client_id,
+        kind=IdentifierKind(row.kind),
+        value=row.value,
+        reason=SuppressionReason(row.reason),
+    )
+
+
+def _state(row: RowMapping) -> ClientState:
+    live = {model["kind"]: _live(model) for model in row["models"] or ()}
+    return ClientState(
+        revision=row["revision"],
+        client=client_record(row),
+        campaigns=tuple(campaign_record(campaign) for campaign in row["campaigns"] or ()),
+        weights=live.get("weights"),
+        model=live.get("propensity"),
+    )
+
+
+def _live(model: Mapping[str, Any]) -> LiveRecord:
+    def instant(name: str) -> dt.datetime | None:
+        return dt.datetime.fromisoformat(model[name]) if model[name] else None
+
+    return LiveRecord(
+        version=model["model_id"],
+        content=model["parameters"],
+        source=Source.POOLED if model["origin"] == "pooled" else Source.LEARNED,
+        computed_at=instant("created_at"),
+        valid_until=instant("valid_until"),
+        sample_size=model["sample_size"],
+        confidence=model["confidence"],
+    )
+
+
+def _pattern(row: RowMapping) -> PatternRecord:
+    return PatternRecord(
+        key=PatternKey(row["client_id"], PatternType(row["pattern_type"])),
+        revision=row["revision"],
+        version=str(row["version"]) if row["version"] is not None else "",
+        content=row["content"],
+        computed_at=row["computed_at"],
+        valid_until=row["valid_until"],
+        sample_size=row["sample_size"] or 0,
+        confidence=row["confidence"] or 0.0,
+        run_status=PatternStatus(row["status"]) if row["status"] else None,
+        run_reason=row["reason"] or "",
+        run_id=row["run_id"] or "",
+    )

@@ -1,0 +1,184 @@
+"""Patterns: the active row of each type, the versions before it, and how the last run ended."""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from sqlalchemy import Connection, text
+
+from cis_server.domain.runs import PatternOutcome
+from cis_server.domain.vocabulary import PatternType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewPattern:
+    """A pattern to store."""
+
+    type: PatternType
+    content: Mapping[str, Any]
+    """JSON values; holds `as_of`, no clock times."""
+    sample_size: int
+    confidence: float
+    computed_at: dt.datetime
+    valid_until: dt.datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PatternVersion:
+    """A pattern that was active once."""
+
+    type: PatternType
+    version: int
+    content: Mapping[str, Any]
+    sample_size: int
+    confidence: float
+    computed_at: dt.datetime
+    valid_until: dt.datetime
+    run_id: str
+    archived_at: dt.datetime
+    reason: str
+    """``replaced``, ``expired`` or ``rolled_back``."""
+
+
+def save_patterns(
+    connection: Connection, client_id: str, patterns: Sequence[NewPattern], run_id: str
+) -> None:
+    """Make these the active patterns of their types; what was active goes to the history.
+
+    Two statements whatever their number, both in the caller's transaction: nobody sees one without
+    the other. Types that are not named keep their pattern.
+    """
+    if not patterns:
+        return
+    parameters = {
+        "client": client_id,
+        "run": run_id,
+        "types": [pattern.type.value for pattern in patterns],
+        "rows": json.dumps(
+            [
+                {
+                    "pattern_type": pattern.type.value,
+                    "patterns": pattern.content,
+                    "sample_size": pattern.sample_size,
+                    "confidence": pattern.confidence,
+                    "computed_at": pattern.computed_at.isoformat(),
+                    "valid_until": pattern.valid_until.isoformat(),
+                }
+                for pattern in patterns
+            ],
+            allow_nan=False,
+        ),
+    }
+    connection.execute(
+        text(
+            "INSERT INTO pattern_history (client_id, pattern_type, version, patterns, sample_size,"
+            " confidence, computed_at, valid_until, run_id)"
+            " SELECT client_id, pattern_type, version, patterns, sample_size, confidence,"
+            " computed_at, valid_until, run_id FROM patterns"
+            " WHERE client_id = :client AND pattern_type = ANY(:types) FOR UPDATE"
+        ),
+        parameters,
+    )
+    connection.execute(
+        text(
+            "INSERT INTO patterns AS p (client_id, pattern_type, patterns, sample_size, confidence,"
+            " computed_at, valid_until, run_id)"
+            " SELECT :client, r.pattern_type, r.patterns, r.sample_size, r.confidence,"
+            " r.computed_at, r.valid_until, :run"
+            " FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (pattern_type text,"
+            " patterns jsonb, sample_size integer, confidence double precision,"
+            " computed_at timestamptz, valid_until timestamptz)"
+            " ON CONFLICT (client_id, pattern_type) DO UPDATE SET patterns = excluded.patterns,"
+            " sample_size = excluded.sample_size, confidence = excluded.confidence,"
+            " computed_at = excluded.computed_at, valid_until = excluded.valid_until,"
+            " run_id = excluded.run_id, version = p.version + 1"
+        ),
+        parameters,
+    )
+
+
+def save_outcomes(
+    connection: Connection,
+    client_id: str,
+    outcomes: Sequence[PatternOutcome],
+    run_id: str,
+    ran_at: dt.datetime,
+) -> None:
+    """Store how each type's last run ended; a bad end never touches the pattern itself."""
+    connection.execute(
+        text(
+            "INSERT INTO pattern_status (client_id, pattern_type, status, reason, sample_size,"
+            " run_id, ran_at)"
+            " SELECT :client, r.pattern_type, r.status, r.reason, r.sample_size, :run, :ran_at"
+            " FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (pattern_type text, status text,"
+            " reason text, sample_size integer)"
+            " ON CONFLICT (client_id, pattern_type) DO UPDATE SET status = excluded.status,"
+            " reason = excluded.reason, sample_size = excluded.sample_size,"
+            " run_id = excluded.run_id, ran_at = excluded.ran_at"
+        ),
+        {
+            "client": client_id,
+            "run": run_id,
+            "ran_at": ran_at,
+            "rows": json.dumps(
+                [
+                    {
+                        "pattern_type": outcome.type.value,
+                        "status": outcome.status.value,
+                        "reason": outcome.reason,
+                        "sample_size": outcome.sample_size,
+                    }
+                    for outcome in outcomes
+                ]
+            ),
+        },
+    )
+
+
+def list_history(
+    connection: Connection,
+    client_id: str,
+    type_: PatternType,
+    limit: int,
+    before_version: int | None = None,
+) -> list[PatternVersion]:
+    """Versions that were replaced, newest first.
+
+    Args:
+        connection: with the rights of the client.
+        client_id: the client.
+        type_: which pattern.
+        limit: most versions given back.
+        before_version: version of the last row of the page before.
+    """
+    rows = connection.execute(
+        text(
+            "SELECT * FROM pattern_history WHERE client_id = :client AND pattern_type = :type"
+            " AND version < :before ORDER BY version DESC LIMIT :limit"
+        ),
+        {
+            "client": client_id,
+            "type": type_.value,
+            "before": before_version if before_version is not None else 2**31 - 1,
+            "limit": limit,
+        },
+    )
+    return [
+        PatternVersion(
+            type=PatternType(row.pattern_type),
+            version=row.version,
+            content=row.patterns,
+            sample_size=row.sample_size,
+            confidence=row.confidence,
+            computed_at=row.computed_at,
+            valid_until=row.valid_until,
+            run_id=row.run_id or "",
+            archived_at=row.archived_at,
+            reason=row.reason,
+        )
+        for row in rows
+    ]
