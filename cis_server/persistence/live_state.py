@@ -6,17 +6,14 @@ Implements the port `cis_server.serving.ports.SnapshotSource`.
 from __future__ import annotations
 
 import datetime as dt
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import psycopg
 from sqlalchemy import Connection, Engine, text
 from sqlalchemy.engine import RowMapping
 
 from cis_server.domain.live_state import (
     Change,
-    ChangeKind,
     ClientState,
     LiveRecord,
     PatternKey,
@@ -24,13 +21,12 @@ from cis_server.domain.live_state import (
     Revisions,
     SuppressionList,
 )
-from cis_server.domain.suppression import IdentifierKind, SuppressionEntry, SuppressionReason
+from cis_server.domain.suppression import IdentifierKind
 from cis_server.domain.vocabulary import PatternStatus, PatternType, Source
-from cis_server.errors import StoreUnavailable
 from cis_server.persistence.client_rows import campaign_record, client_record
-from cis_server.persistence.connections import libpq_url, loader
-
-CHANNEL = "cis_changes"
+from cis_server.persistence.connections import loader
+from cis_server.persistence.listen import ChangeListener
+from cis_server.persistence.models import version_label
 
 # The revision of a client covers the client, its campaigns and its live models. A deletion changes
 # the number of rows, a change the latest time; both are in it.
@@ -40,8 +36,8 @@ SELECT c.*, m.models, g.campaigns,
 FROM clients c
 LEFT JOIN LATERAL (
     SELECT json_agg(to_json(m) ORDER BY m.kind) AS models,
-           string_agg(m.model_id || '@' || extract(epoch FROM m.updated_at), ',' ORDER BY m.model_id)
-               AS revision
+           string_agg(m.model_id || '@' || extract(epoch FROM m.updated_at), ','
+                      ORDER BY m.model_id) AS revision
     FROM models m WHERE m.client_id = c.client_id AND m.state = 'live'
 ) m ON true
 LEFT JOIN LATERAL (
@@ -69,6 +65,9 @@ FULL JOIN pattern_status s
 """
 
 
+Identifier = tuple[IdentifierKind, str]
+
+
 class PostgresSnapshotSource:
     """Reads live state with the rights of ``cis_loader``.
 
@@ -79,8 +78,7 @@ class PostgresSnapshotSource:
 
     def __init__(self, engine: Engine, database_url: str) -> None:
         self._engine = engine
-        self._url = libpq_url(database_url)
-        self._listening: psycopg.Connection[Any] | None = None
+        self._listener = ChangeListener(database_url)
 
     def load_clients(self) -> Iterable[ClientState]:
         """All clients that are not deleted."""
@@ -98,12 +96,12 @@ class PostgresSnapshotSource:
         """Every list that has entries, the global one included."""
         with loader(self._engine) as connection:
             revisions = _list_revisions(connection)
-            entries: dict[str | None, list[SuppressionEntry]] = {key: [] for key in revisions}
+            lists: dict[str | None, list[Identifier]] = {key: [] for key in revisions}
             for row in connection.execute(text("SELECT * FROM suppressed_identifiers")):
-                entries[row.client_id].append(_entry(row))
+                lists.setdefault(row.client_id, []).append(_identifier(row))
         return [
-            SuppressionList(client_id=key, revision=revisions[key], entries=found)
-            for key, found in entries.items()
+            SuppressionList(client_id=key, revision=revisions.get(key, ""), identifiers=found)
+            for key, found in lists.items()
         ]
 
     def load_suppression(self, client_id: str | None) -> SuppressionList:
@@ -113,8 +111,9 @@ class PostgresSnapshotSource:
         )
         with loader(self._engine) as connection:
             revision = _list_revisions(connection, (client_id,)).get(client_id, "")
-            entries = [_entry(row) for row in connection.execute(query, {"client_id": client_id})]
-        return SuppressionList(client_id=client_id, revision=revision, entries=entries)
+            rows = connection.execute(query, {"client_id": client_id})
+            identifiers = [_identifier(row) for row in rows]
+        return SuppressionList(client_id=client_id, revision=revision, identifiers=identifiers)
 
     def load_patterns(self, keys: Sequence[PatternKey]) -> Mapping[PatternKey, PatternRecord]:
         """Active patterns and run statuses; keys with neither are left out."""
@@ -157,57 +156,15 @@ class PostgresSnapshotSource:
 
     def listen(self) -> None:
         """Begin to receive notifications, on a connection kept for that."""
-        self.close()
-        try:
-            connection = psycopg.connect(
-                self._url,
-                autocommit=True,
-                connect_timeout=3,
-                keepalives_idle=5,
-                keepalives_interval=2,
-                keepalives_count=2,
-                application_name="cis-listener",
-            )
-            connection.execute(f"LISTEN {CHANNEL}")
-        except psycopg.Error as error:
-            raise StoreUnavailable("cannot listen for changes") from error
-        self._listening = connection
+        self._listener.listen()
 
     def wait_for_changes(self, timeout_seconds: float) -> Sequence[Change]:
         """Wait until something was committed, at most the given time."""
-        connection = self._listening
-        if connection is None:
-            raise StoreUnavailable("not listening for changes")
-        try:
-            first = list(connection.notifies(timeout=timeout_seconds, stop_after=1))
-            rest = list(connection.notifies(timeout=0)) if first else []
-        except psycopg.Error as error:
-            raise StoreUnavailable("the listening connection is lost") from error
-        changes = (_change(notification.payload) for notification in (*first, *rest))
-        return [change for change in changes if change is not None]
+        return self._listener.wait(timeout_seconds)
 
     def close(self) -> None:
         """Drop the listening connection."""
-        if self._listening is not None:
-            self._listening.close()
-            self._listening = None
-
-
-_KINDS = {
-    "client": ChangeKind.CLIENT,
-    "weights": ChangeKind.CLIENT,
-    "suppression": ChangeKind.SUPPRESSION,
-    "patterns": ChangeKind.PATTERNS,
-}
-
-
-def _change(payload: str) -> Change | None:
-    """The change a notification tells of; None for one that is not ours."""
-    try:
-        told = json.loads(payload)
-        return Change(_KINDS[told["kind"]], told["client_id"])
-    except (ValueError, KeyError, TypeError):
-        return None
+        self._listener.close()
 
 
 def _list_revisions(
@@ -222,20 +179,15 @@ def _list_revisions(
     return {row.client_id: row.revision for row in connection.execute(query, parameters)}
 
 
-def _entry(row: Any) -> SuppressionEntry:
-    return SuppressionEntry(
-        client_id=row.client_id,
-        kind=IdentifierKind(row.kind),
-        value=row.value,
-        reason=SuppressionReason(row.reason),
-    )
+def _identifier(row: Any) -> Identifier:
+    return IdentifierKind(row.kind), row.value
 
 
 def _state(row: RowMapping) -> ClientState:
     live = {model["kind"]: _live(model) for model in row["models"] or ()}
     return ClientState(
         revision=row["revision"],
-        client=client_record(row),
+        client=client_record(dict(row)),
         campaigns=tuple(campaign_record(campaign) for campaign in row["campaigns"] or ()),
         weights=live.get("weights"),
         model=live.get("propensity"),
@@ -247,7 +199,7 @@ def _live(model: Mapping[str, Any]) -> LiveRecord:
         return dt.datetime.fromisoformat(model[name]) if model[name] else None
 
     return LiveRecord(
-        version=model["model_id"],
+        version=version_label(model["kind"], model["version"]),
         content=model["parameters"],
         source=Source.POOLED if model["origin"] == "pooled" else Source.LEARNED,
         computed_at=instant("created_at"),
