@@ -22,7 +22,7 @@ from sqlalchemy.exc import IntegrityError
 
 from cis_server.domain.runs import Eligibility, LearnOptions, Run, RunResult, Stage
 from cis_server.domain.vocabulary import RunState, SubscriptionStatus
-from cis_server.persistence.connections import operator
+from cis_server.persistence.connections import operator, unavailable_as_such
 from cis_server.persistence.tables import clients, leads, learning_runs
 
 _UNDER_WAY = (RunState.QUEUED, RunState.RUNNING)
@@ -137,16 +137,25 @@ class Runs:
 
     def orphaned(self) -> Sequence[tuple[str, str]]:
         """(client id, run id) of runs under way for a minute that have no job in the queue."""
-        query = text(
-            "SELECT r.client_id, r.run_id FROM learning_runs r"
-            " WHERE r.state IN ('queued', 'running')"
-            " AND coalesce(r.heartbeat_at, r.requested_at) < now() - interval '1 minute'"
-            " AND NOT EXISTS (SELECT FROM procrastinate_jobs j WHERE j.task_name = 'learn'"
-            " AND j.status IN ('todo', 'doing') AND j.args->>'run_id' = r.run_id"
-            " AND j.args->>'client_id' = r.client_id)"
+        silent = (
+            select(learning_runs.c.client_id, learning_runs.c.run_id)
+            .where(
+                learning_runs.c.state.in_(_UNDER_WAY),
+                func.coalesce(learning_runs.c.heartbeat_at, learning_runs.c.requested_at)
+                < func.now() - dt.timedelta(minutes=1),
+            )
+            .order_by(learning_runs.c.client_id)
         )
         with operator(self._engine) as connection:
-            return [(row[0], row[1]) for row in connection.execute(query)]
+            runs = [(row.client_id, row.run_id) for row in connection.execute(silent)]
+        # The queue belongs to the login, not to the owner of our tables.
+        jobs = text(
+            "SELECT args->>'client_id' AS client_id, args->>'run_id' AS run_id"
+            " FROM procrastinate_jobs WHERE task_name = 'learn' AND status IN ('todo', 'doing')"
+        )
+        with unavailable_as_such(), self._engine.begin() as connection:
+            queued = {(row.client_id, row.run_id) for row in connection.execute(jobs)}
+        return [run for run in runs if run not in queued]
 
     def claim(self, client_id: str, run_id: str, code_version: str) -> Run | None:
         """Begin an attempt; None when the run has ended or is unknown, then nothing is to do."""
