@@ -108,8 +108,8 @@ def get_leads(
             " FROM leads l LEFT JOIN LATERAL ("
             " SELECT array_agg(a.channel ORDER BY a.occurred_at, a.sequence_step,"
             " a.idempotency_key, a.activity_id) AS channels FROM activities a"
-            " WHERE a.client_id = :client AND a.lead_id = l.lead_id AND a.action = 'sent') t ON true"
-            " WHERE l.client_id = :client AND l.lead_id = ANY(:leads) AND l.deleted_at IS NULL"
+            " WHERE a.client_id = :client AND a.lead_id = l.lead_id AND a.action = 'sent'"
+            ") t ON true WHERE l.client_id = :client AND l.lead_id = ANY(:leads) AND l.deleted_at IS NULL"
         ),
         {"client": client_id, "leads": list(lead_ids)},
     )
@@ -213,7 +213,7 @@ def _row_of(lead: Lead) -> dict[str, Any]:
 
 
 def _stored(row: Row[Any]) -> StoredLead:
-    facts: Mapping[str, Any] = row._mapping
+    facts = row._mapping
     lead = Lead(
         **{
             **{name: facts[name] for name in ("lead_id", *_STATED)},
