@@ -98,7 +98,7 @@ class WeightsResult:
     slope: float | None = None
     """b of the fitted model."""
     baseline_metric: float | None = None
-    """Out-of-fold mean log-loss of the default weights (with their own a and b); lower is better."""
+    """Out-of-fold mean log-loss of the default weights, with their own a and b; low is good."""
     metric: float | None = None
     """Out-of-fold mean log-loss of the learned weights."""
     baseline_pr_auc: float | None = None
@@ -145,7 +145,7 @@ def fit_weights(
         ValueError: shapes do not agree, a value lies outside 0..1 or an outcome is not 0 or 1.
     """
     rows, outcome = _checked(x, y)
-    complete = np.isfinite(rows).all(axis=1)
+    complete: BoolArray = np.asarray(np.isfinite(rows).all(axis=1))
     refusal = _refusal(rows, outcome, complete)
     if refusal is not None:
         return refusal
@@ -210,7 +210,7 @@ def _refusal(rows: FloatArray, outcome: FloatArray, complete: BoolArray) -> Weig
     if min(converted, n - converted) < MINIMUM_PER_CLASS:
         return _refused(
             WeightsStatus.INSUFFICIENT_DATA,
-            f"{converted} converted and {n - converted} did not, {MINIMUM_PER_CLASS} of each needed",
+            f"{converted} converted, {n - converted} did not; {MINIMUM_PER_CLASS} of each needed",
             n,
             converted,
         )
@@ -265,12 +265,15 @@ def _fit_simplex(grouped: GroupedRows, varying: BoolArray, strength: float) -> _
         residual = grouped.n * special.expit(eta) - grouped.k
         away = w - centre
         value = (grouped.n @ np.logaddexp(0.0, eta) - grouped.k @ eta) / size
-        slope = np.concatenate(
-            [[residual.sum(), residual @ z], b * (residual @ x)]
-        ) / size
+        slope = np.concatenate([[residual.sum(), residual @ z], b * (residual @ x)]) / size
         slope[2:] += 2.0 * penalty * away
         return float(value + penalty * away @ away), slope
 
+    bounds = optimize.Bounds(
+        np.append([-np.inf, 0.0], np.full(len(free), MIN_WEIGHT)),
+        np.append([np.inf, _MAX_SLOPE], np.full(len(free), MAX_WEIGHT)),
+    )
+    one_total = np.append([0.0, 0.0], np.ones(len(free)))[None, :]
     best: optimize.OptimizeResult | None = None
     for start in _starts(x, grouped, centre, total):
         found = optimize.minimize(
@@ -278,21 +281,15 @@ def _fit_simplex(grouped: GroupedRows, varying: BoolArray, strength: float) -> _
             start,
             jac=True,
             method="SLSQP",
-            bounds=[(None, None), (0.0, _MAX_SLOPE)] + [(MIN_WEIGHT, MAX_WEIGHT)] * len(free),
-            constraints={
-                "type": "eq",
-                "fun": lambda theta: theta[2:].sum() - total,
-                "jac": lambda theta: np.append([0.0, 0.0], np.ones(len(theta) - 2)),
-            },
+            bounds=bounds,
+            constraints=optimize.LinearConstraint(one_total, total, total),
             options={"maxiter": 200, "ftol": 1e-10},
         )
         if best is None or (found.success, -found.fun) > (best.success, -best.fun):
             best = found
     assert best is not None
     weights = DEFAULTS.copy()
-    weights[free] = project_to_box_simplex(
-        best.x[2:], low=MIN_WEIGHT, high=MAX_WEIGHT, total=total
-    )
+    weights[free] = project_to_box_simplex(best.x[2:], low=MIN_WEIGHT, high=MAX_WEIGHT, total=total)
     # a as if the held components were part of the sum, as they are when the score is computed.
     held_part = float(grouped.x[0, ~varying] @ DEFAULTS[~varying])
     return _SimplexFit(
@@ -320,9 +317,7 @@ def _starts(
     weights = project_to_box_simplex(
         free.slopes[0] * (total / sum_of_slopes), low=MIN_WEIGHT, high=MAX_WEIGHT, total=total
     )
-    at_free = np.concatenate(
-        [free.intercept, [min(sum_of_slopes / total, _MAX_SLOPE)], weights]
-    )
+    at_free = np.concatenate([free.intercept, [min(sum_of_slopes / total, _MAX_SLOPE)], weights])
     return at_default, at_free
 
 

@@ -7,6 +7,10 @@ the deviance has no tabulated law, and its 95 % point depends on the client: abo
 matters, 8.8 where the defaults are right. So the null is simulated from the client's own fitted
 default model (parametric bootstrap, Davison & Hinkley 1997, section 4.2.3).
 
+The free slopes carry a weak Gaussian prior (precision 1) around b * w0_k. It leaves the size of
+the test alone, since the null is simulated with it, and takes weight off directions the data cannot
+see (risk hardly varies), which buys about two points of power at 30 conversions.
+
 A set that passes must besides have done better on leads it was not fitted on.
 """
 
@@ -37,6 +41,7 @@ BOOTSTRAP_DRAWS: Final = 999
 WEEKLY_CHANGE_LIMIT: Final = 0.05
 """Largest change of one weight from the second promotion on."""
 
+_PRIOR_PRECISION = 1.0
 # Replicate outcomes held in memory at once: (replicates, merged rows) counts.
 _BLOCK = 2_000_000
 
@@ -46,7 +51,7 @@ class DevianceTest:
     """Nested deviance of free non-negative slopes against the default proportions.
 
     Attributes:
-        deviance: 2 * (log-likelihood of the free model - of the default model), >= 0.
+        deviance: 2 * (penalised log-likelihood of the free model - of the default model), >= 0.
         p_value: share of simulated deviances at least as large, the observed one included.
         threshold: simulated 95 % point, for the report.
         default_slope: b of the fitted default model the null was simulated from.
@@ -139,18 +144,20 @@ def deviance_test(
         Deviance, p-value and the simulated 95 % point.
     """
     default_score = (grouped.x @ DEFAULTS)[:, None]
-    varying = grouped.x[:, np.ptp(grouped.x, axis=0) > 0.0]
+    varying = np.ptp(grouped.x, axis=0) > 0.0
+    x, proportions = grouped.x[:, varying], DEFAULTS[varying]
     null = fit_nonnegative(default_score, grouped.n, grouped.k[None])
     slope = float(null.slopes[0, 0])
     probability = special.expit(null.intercept[0] + slope * default_score[:, 0])
-    observed = float(_deviances(default_score, varying, grouped.n, grouped.k[None])[0])
+    observed = float(_deviances(default_score, x, proportions, grouped.n, grouped.k[None])[0])
     trials = grouped.n.astype(np.int64)
     block = max(1, _BLOCK // len(trials))
     simulated = np.concatenate(
         [
             _deviances(
                 default_score,
-                varying,
+                x,
+                proportions,
                 grouped.n,
                 generator.binomial(
                     trials, probability, size=(min(block, draws - start), len(trials))
@@ -197,11 +204,21 @@ def limit_change(
 
 
 def _deviances(
-    default_score: FloatArray, x: FloatArray, n: FloatArray, k: FloatArray
+    default_score: FloatArray,
+    x: FloatArray,
+    proportions: FloatArray,
+    n: FloatArray,
+    k: FloatArray,
 ) -> FloatArray:
     null = fit_nonnegative(default_score, n, k)
-    free = fit_nonnegative(x, n, k)
-    result: FloatArray = np.maximum(2.0 * (free.log_likelihood - null.log_likelihood), 0.0)
+    free = fit_nonnegative(
+        x,
+        n,
+        k,
+        prior_mean=null.slopes * proportions,
+        prior_precision=_PRIOR_PRECISION,
+    )
+    result: FloatArray = np.maximum(2.0 * (free.log_posterior - null.log_posterior), 0.0)
     return result
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import pairwise
 from typing import Final
 
 LEARNED_FROM: Final = 0.7
@@ -40,7 +41,7 @@ def confidence(n: int, converted: int) -> float:
         return 0.2
     if m < 30:
         return 0.3 + 0.2 * (m - 10) / 20.0
-    for (x0, y0), (x1, y1) in zip(_ANCHORS, _ANCHORS[1:], strict=False):
+    for (x0, y0), (x1, y1) in pairwise(_ANCHORS):
         if m <= x1:
             share = (math.log10(m) - math.log10(x0)) / (math.log10(x1) - math.log10(x0))
             return y0 + share * (y1 - y0)

@@ -14,9 +14,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from cis_server.stats.arrays import FloatArray, IntArray
+from cis_server.stats.arrays import FloatArray
 
 # Keeps a fit finite when classes separate; against information of order n it is invisible.
 _RIDGE = 1e-6
@@ -53,17 +53,20 @@ class GroupedRows:
         return float(self.k.sum() / self.n.sum())
 
 
-def group_rows(x: FloatArray, y: NDArray[np.bool_] | IntArray) -> GroupedRows:
+def group_rows(x: FloatArray, y: ArrayLike) -> GroupedRows:
     """Merge equal rows of a design into counts. Independent of the order of the rows.
 
     Args:
         x: (n, p) design, finite.
         y: (n,) outcome, 0/1 or bool.
     """
-    rows, inverse = np.unique(np.ascontiguousarray(x, dtype=np.float64), axis=0, return_inverse=True)
+    rows, inverse = np.unique(
+        np.ascontiguousarray(x, dtype=np.float64), axis=0, return_inverse=True
+    )
     inverse = inverse.reshape(-1)
     n = np.bincount(inverse, minlength=len(rows)).astype(np.float64)
-    k = np.bincount(inverse, weights=np.asarray(y, dtype=np.float64), minlength=len(rows))
+    outcome = np.asarray(y, dtype=np.float64)
+    k = np.bincount(inverse, weights=outcome, minlength=len(rows)).astype(np.float64)
     return GroupedRows(rows, n, k)
 
 
@@ -74,19 +77,27 @@ class NonNegativeFits:
     Attributes:
         intercept: (b,) free intercepts.
         slopes: (b, p) slopes, all >= 0.
-        log_likelihood: (b,) maximised log-likelihood (natural log, summed over rows, without the
-            binomial coefficients, which no difference of two fits contains).
+        log_posterior: (b,) maximised log-likelihood (natural log, summed over rows, without the
+            binomial coefficients, which no difference of two fits contains) less the penalty of
+            the prior; without a prior the log-likelihood itself.
         converged: (b,) whether the step vanished before the iterations ran out.
     """
 
     intercept: FloatArray
     slopes: FloatArray
-    log_likelihood: FloatArray
+    log_posterior: FloatArray
     converged: NDArray[np.bool_]
 
 
 def fit_nonnegative(
-    x: FloatArray, n: FloatArray, k: FloatArray, *, max_iterations: int = 60, tolerance: float = 1e-7
+    x: FloatArray,
+    n: FloatArray,
+    k: FloatArray,
+    *,
+    prior_mean: FloatArray | None = None,
+    prior_precision: float = 0.0,
+    max_iterations: int = 60,
+    tolerance: float = 1e-7,
 ) -> NonNegativeFits:
     """Fit logit P = a + sum_j beta_j x_j with beta >= 0 to each row of ``k``.
 
@@ -98,6 +109,8 @@ def fit_nonnegative(
         x: (g, p) distinct rows of the design.
         n: (g,) trials per row.
         k: (b, g) successes per row, one outcome vector per line; 0 <= k <= n.
+        prior_mean: (b, p) centre of a Gaussian prior on the slopes of each replicate; None is 0.
+        prior_precision: of that prior, the same in every direction; 0 is maximum likelihood.
         max_iterations: Newton iterations at most; a handful is usual.
         tolerance: largest step, in log-odds, that counts as standing still.
 
@@ -113,7 +126,12 @@ def fit_nonnegative(
     rate = (k.sum(axis=1) + 0.5) / (trials + 1.0)
     beta = np.zeros((fits, p + 1))
     beta[:, 0] = np.log(rate / (1.0 - rate))
-    value = _log_likelihood(beta, design, n, k)
+    centre = np.zeros((fits, p + 1))
+    if prior_mean is not None:
+        centre[:, 1:] = prior_mean
+    precision = np.full(p + 1, max(prior_precision, _RIDGE))
+    precision[0] = _RIDGE
+    value = _log_posterior(beta, design, n, k, centre, precision)
     converged = np.zeros(fits, dtype=bool)
     for _ in range(max_iterations):
         live = np.flatnonzero(~converged)
@@ -121,13 +139,15 @@ def fit_nonnegative(
             break
         current = beta[live]
         probability = _probability(current, design)
-        gradient = (k[live] - n * probability) @ design - _RIDGE * current
+        gradient = (k[live] - n * probability) @ design - precision * (current - centre[live])
         hessian = ((n * probability * (1.0 - probability)) @ outer).reshape(-1, p + 1, p + 1)
-        hessian += _RIDGE * np.eye(p + 1)
+        hessian += np.diag(precision)
         held = (current <= 0.0) & (gradient <= 0.0)
         held[:, 0] = False
         step = _masked_newton_step(hessian, gradient, held)
-        moved, new_value = _line_search(current, step, value[live], design, n, k[live])
+        moved, new_value = _line_search(
+            current, step, value[live], design, n, k[live], centre[live], precision
+        )
         still = np.abs(moved - current).max(axis=1) < tolerance
         beta[live], value[live] = moved, new_value
         converged[live[still]] = True
@@ -140,7 +160,9 @@ def _masked_newton_step(
     free = ~held
     masked = np.where(free[:, :, None] & free[:, None, :], hessian, 0.0)
     masked += np.where(held, 1.0, 0.0)[:, :, None] * np.eye(gradient.shape[1])
-    solution: FloatArray = np.linalg.solve(masked, np.where(free, gradient, 0.0)[:, :, None])[:, :, 0]
+    solution: FloatArray = np.linalg.solve(masked, np.where(free, gradient, 0.0)[:, :, None])[
+        :, :, 0
+    ]
     return solution
 
 
@@ -151,6 +173,8 @@ def _line_search(
     design: FloatArray,
     n: FloatArray,
     k: FloatArray,
+    centre: FloatArray,
+    precision: FloatArray,
 ) -> tuple[FloatArray, FloatArray]:
     best, best_value = start.copy(), value.copy()
     todo = np.arange(len(start))
@@ -158,7 +182,7 @@ def _line_search(
     for _ in range(30):
         candidate = start[todo] + scale * step[todo]
         candidate[:, 1:] = np.maximum(candidate[:, 1:], 0.0)
-        reached = _log_likelihood(candidate, design, n, k[todo])
+        reached = _log_posterior(candidate, design, n, k[todo], centre[todo], precision)
         better = reached >= value[todo]
         best[todo[better]], best_value[todo[better]] = candidate[better], reached[better]
         todo = todo[~better]
@@ -174,10 +198,15 @@ def _probability(beta: FloatArray, design: FloatArray) -> FloatArray:
     return result
 
 
-def _log_likelihood(
-    beta: FloatArray, design: FloatArray, n: FloatArray, k: FloatArray
+def _log_posterior(
+    beta: FloatArray,
+    design: FloatArray,
+    n: FloatArray,
+    k: FloatArray,
+    centre: FloatArray,
+    precision: FloatArray,
 ) -> FloatArray:
     eta = np.clip(beta @ design.T, -_MAX_ETA, _MAX_ETA)
     likelihood = (k * eta).sum(axis=1) - np.log1p(np.exp(eta)) @ n
-    result: FloatArray = likelihood - 0.5 * _RIDGE * np.square(beta).sum(axis=1)
+    result: FloatArray = likelihood - 0.5 * np.square(beta - centre) @ precision
     return result

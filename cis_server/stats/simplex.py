@@ -1,4 +1,4 @@
-"""Weights that sum to a fixed total, each between two bounds: projection and a normal law on them."""
+"""Vectors with bounded entries of fixed total: projection, and a normal law on them."""
 
 from __future__ import annotations
 

@@ -49,9 +49,7 @@ def components(generator: np.random.Generator, n: int) -> FloatArray:
 def intercept(direction: FloatArray) -> float:
     """a that makes the mean probability `BASE_RATE`."""
     score = components(np.random.default_rng(0), 100_000) @ direction
-    return float(
-        optimize.brentq(lambda a: special.expit(a + score).mean() - BASE_RATE, -20.0, 5.0)
-    )
+    return float(optimize.brentq(lambda a: special.expit(a + score).mean() - BASE_RATE, -20.0, 5.0))
 
 
 def client(kind: str, a: float, n: int, seed: int) -> tuple[FloatArray, FloatArray]:
