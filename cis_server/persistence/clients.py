@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
-from sqlalchemy import Engine, func, literal_column, select
+from sqlalchemy import ColumnClause, Engine, func, literal_column, select
 from sqlalchemy.dialects.postgresql import insert
 
 from cis_server.domain.clients import CampaignRecord, ClientRecord
@@ -14,7 +14,7 @@ from cis_server.persistence.connections import loader, tenant
 from cis_server.persistence.tables import campaigns, clients
 
 # A row that an upsert has just inserted has no earlier version, so its xmax is 0.
-_IS_NEW = literal_column("xmax = 0")
+_IS_NEW: ColumnClause[bool] = literal_column("xmax = 0")
 
 
 class Clients:
@@ -34,7 +34,7 @@ class Clients:
         )
         with loader(self._engine) as connection:
             row = connection.execute(query).mappings().first()
-        return client_record(row) if row is not None else None
+        return client_record(dict(row)) if row is not None else None
 
     def page(
         self, after: str | None, limit: int, statuses: Sequence[SubscriptionStatus]
@@ -47,7 +47,7 @@ class Clients:
             query = query.where(clients.c.subscription_status.in_(statuses))
         query = query.order_by(clients.c.client_id).limit(limit)
         with loader(self._engine) as connection:
-            return [client_record(row) for row in connection.execute(query).mappings()]
+            return [client_record(dict(row)) for row in connection.execute(query).mappings()]
 
     def upsert(self, client: ClientRecord) -> tuple[ClientRecord, bool]:
         """Store a client; the client as stored, and whether it is new."""
@@ -63,7 +63,7 @@ class Clients:
         )
         with tenant(self._engine, client.client_id) as connection:
             row = connection.execute(statement).mappings().one()
-        return client_record(row), bool(row["is_new"])
+        return client_record(dict(row)), bool(row["is_new"])
 
     def upsert_campaigns(self, client_id: str, wanted: Sequence[CampaignRecord]) -> tuple[int, int]:
         """Store campaigns of a known client in one statement; (created, updated)."""
