@@ -109,7 +109,8 @@ def get_leads(
             " SELECT array_agg(a.channel ORDER BY a.occurred_at, a.sequence_step,"
             " a.idempotency_key, a.activity_id) AS channels FROM activities a"
             " WHERE a.client_id = :client AND a.lead_id = l.lead_id AND a.action = 'sent'"
-            ") t ON true WHERE l.client_id = :client AND l.lead_id = ANY(:leads) AND l.deleted_at IS NULL"
+            ") t ON true"
+            " WHERE l.client_id = :client AND l.lead_id = ANY(:leads) AND l.deleted_at IS NULL"
         ),
         {"client": client_id, "leads": list(lead_ids)},
     )

@@ -184,18 +184,15 @@ CREATE TABLE decision_log (
     decided_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     kind TEXT NOT NULL,
     lead_id TEXT,
-    campaign_id TEXT,
-    channel TEXT,
-    choice JSONB NOT NULL,
-    alternatives JSONB,
+    choice TEXT NOT NULL,
     propensity DOUBLE PRECISION DEFAULT '1' NOT NULL,
-    model_version TEXT,
-    source TEXT,
+    options JSONB DEFAULT '[]'::jsonb NOT NULL,
+    context JSONB DEFAULT '{}'::jsonb NOT NULL,
+    model_version TEXT DEFAULT '' NOT NULL,
     CONSTRAINT pk_decision_log PRIMARY KEY (client_id, decision_id),
     CONSTRAINT fk_decision_log_client_id FOREIGN KEY(client_id) REFERENCES clients (client_id) ON DELETE CASCADE,
-    CONSTRAINT ck_decision_log_channel_shape CHECK (channel ~ '^[a-z][a-z0-9_]{0,31}$'),
     CONSTRAINT ck_decision_log_propensity_range CHECK (propensity BETWEEN 0 AND 1),
-    CONSTRAINT ck_decision_log_kind_known CHECK (kind IN ('timing', 'channels', 'content', 'sequence'))
+    CONSTRAINT ck_decision_log_kind_known CHECK (kind IN ('timing', 'channel', 'content', 'sequence'))
 );
 CREATE INDEX ix_decision_log_decided_at ON decision_log (client_id, decided_at);
 
