@@ -1,0 +1,24 @@
+"""Detectors: one client's tables in, typed patterns out. No clock, no input or output."""
+
+from cis_server.detectors.blocks import InsufficientData
+from cis_server.detectors.how import detect_how
+from cis_server.detectors.outcomes import Label, Population, population
+from cis_server.detectors.runner import DETECTORS, Detector, DetectorOutcome, run_detectors
+from cis_server.detectors.settings import DetectorSettings
+from cis_server.detectors.when import detect_when
+from cis_server.detectors.who import detect_who
+
+__all__ = [
+    "DETECTORS",
+    "Detector",
+    "DetectorOutcome",
+    "DetectorSettings",
+    "InsufficientData",
+    "Label",
+    "Population",
+    "detect_how",
+    "detect_when",
+    "detect_who",
+    "population",
+    "run_detectors",
+]

@@ -33,25 +33,27 @@ class Blocks:
     def __init__(self) -> None:
         self._status: dict[str, BlockStatus] = {}
 
-    def run(self, block: str, build: Callable[[], T | None], default: T) -> T:
+    def run(self, block: str, build: Callable[[], T | None]) -> T | None:
         """Build a block.
 
         Args:
             block: its name. A block may be run in several steps; the worst of them counts.
             build: makes it; None or `InsufficientData` means too little data.
-            default: what stands in for it otherwise.
+
+        Returns:
+            What was built; None when there was too little data or an error.
         """
         try:
             value = build()
         except InsufficientData as finding:
             self._note(block, PatternStatus.INSUFFICIENT_DATA, finding.reason)
-            return default
+            return None
         except Exception as fault:
             self._note(block, PatternStatus.ERROR, failure(fault))
-            return default
+            return None
         if value is None:
             self._note(block, PatternStatus.INSUFFICIENT_DATA, "too few units")
-            return default
+            return None
         self._note(block, PatternStatus.OK, "")
         return value
 
@@ -62,7 +64,7 @@ class Blocks:
             action()
             return True
 
-        self.run(block, done, False)
+        self.run(block, done)
 
     def remark(self, block: str, reason: str) -> None:
         """Add a remark to a block that came out well."""

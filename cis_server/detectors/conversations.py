@@ -5,12 +5,12 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from cis_server.detectors.estimates import shrunk_estimates
 from cis_server.detectors.rounding import rounded, rounded_rate
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.dataset import Dataset
 from cis_server.domain.patterns import ConversationQuality, SentimentCount
 from cis_server.domain.vocabulary import ThreadOutcome, ThreadStatus
+from cis_server.stats.rates import estimate_segments
 
 _WON = (ThreadOutcome.CONVERTED.value, ThreadOutcome.MEETING_BOOKED.value)
 _ENDED = (ThreadStatus.RESOLVED.value, ThreadStatus.CONVERTED.value, ThreadStatus.DEAD.value)
@@ -63,8 +63,7 @@ def conversation_quality(
     if rows.is_empty():
         return None
     n, k = (rows[name].to_numpy().astype(np.int64) for name in ("ended", "won"))
-    total = (int(n.sum()), int(k.sum()))
-    estimates = shrunk_estimates(n, k, baseline=total[1] / total[0], total=total)
+    estimates = estimate_segments(k, n).estimates
     sentiments = _sentiments(inbound)
     return {
         row["channel"]: ConversationQuality(

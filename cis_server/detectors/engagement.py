@@ -85,9 +85,7 @@ def email_engagement(run: Population, settings: DetectorSettings) -> EmailEngage
             to_open=pl.col("minutes_to_open").min(),
             to_click=pl.col("minutes_to_click").min(),
         )
-        .join(
-            run.resolved_leads.select("lead", won=pl.col("label") == Label.CONVERTED), on="lead"
-        )
+        .join(run.resolved_leads.select("lead", won=pl.col("label") == Label.CONVERTED), on="lead")
         .sort("lead")
     )
     if leads.height < settings.minimum_units:

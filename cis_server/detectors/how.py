@@ -44,6 +44,7 @@ from cis_server.domain.patterns import (
 )
 from cis_server.domain.rates import RateEstimate, SegmentRate
 from cis_server.domain.vocabulary import PatternType, Tier, Verdict
+from cis_server.stats.arrays import IntArray
 
 _METHOD = (
     "rates by beta-binomial shrinkage; Fisher or score test against the complement with "
@@ -87,24 +88,23 @@ def detect_how(
     judged = _judged(run, paths, blocks, settings)
 
     def listed(block: str, dimension: str) -> tuple[SegmentRate, ...]:
-        return blocks.run(block, lambda: judged[dimension].segments or None, ())
+        return blocks.run(block, lambda: judged[dimension].segments or None) or ()
 
     effectiveness = listed("channel_effectiveness", "channel")
     touches = listed("touch_effectiveness", "touch_channel")
-    first = blocks.run("first_touch_effectiveness", lambda: _first_touch(judged), None)
-    sequences = blocks.run("sequence_patterns", lambda: _sequences(judged, settings), None)
-    tiers = blocks.run("tier_channel_effectiveness", lambda: _tiers(judged), {})
-    multi = blocks.run("multi_channel_lift", lambda: _multi(judged, settings), None)
-    mails = blocks.run("email_engagement_correlation", lambda: email_engagement(run, settings), None)
-    quality = blocks.run(
-        "channel_conversation_quality", lambda: conversation_quality(dataset, settings), {}
+    first = blocks.run("first_touch_effectiveness", lambda: _first_touch(judged))
+    sequences = blocks.run("sequence_patterns", lambda: _sequences(judged, settings))
+    tiers = blocks.run("tier_channel_effectiveness", lambda: _tiers(judged)) or {}
+    multi = blocks.run("multi_channel_lift", lambda: _multi(judged, settings))
+    mails = blocks.run("email_engagement_correlation", lambda: email_engagement(run, settings))
+    quality = (
+        blocks.run("channel_conversation_quality", lambda: conversation_quality(dataset, settings))
+        or {}
     )
-    bookings = blocks.run("booking_channel_distribution", lambda: _bookings(run), {})
-    transitions = blocks.run("channel_transitions", lambda: _transitions(judged), ())
-    attribution = blocks.run(
-        "attribution", lambda: channel_attribution(paths, dataset, settings), None
-    )
-    facts = blocks.run("channel_attributes", lambda: _facts(judged, settings), ())
+    bookings = blocks.run("booking_channel_distribution", lambda: _bookings(run)) or {}
+    transitions = blocks.run("channel_transitions", lambda: _transitions(judged)) or ()
+    attribution = blocks.run("attribution", lambda: channel_attribution(paths, dataset, settings))
+    facts = blocks.run("channel_attributes", lambda: _facts(judged, settings)) or ()
     return HowPattern(
         envelope=envelope(
             PatternType.HOW,
@@ -197,9 +197,7 @@ def _first_touch(judged: Mapping[str, Judged]) -> FirstTouch | None:
     return FirstTouch(rates=rates, best_first_channel=best) if rates else None
 
 
-def _sequences(
-    judged: Mapping[str, Judged], settings: DetectorSettings
-) -> SequencePatterns | None:
+def _sequences(judged: Mapping[str, Judged], settings: DetectorSettings) -> SequencePatterns | None:
     by_length = {
         length: tuple(
             SequenceRate(
@@ -237,9 +235,7 @@ def _tiers(judged: Mapping[str, Judged]) -> dict[str, tuple[SegmentRate, ...]] |
     return found or None
 
 
-def _multi(
-    judged: Mapping[str, Judged], settings: DetectorSettings
-) -> MultiChannelLift | None:
+def _multi(judged: Mapping[str, Judged], settings: DetectorSettings) -> MultiChannelLift | None:
     """One channel against several; what to recommend follows the lift with tier and touch number
     held fixed, and is unknown as long as its interval contains 1."""
     if "multi_channel" not in judged:
@@ -279,9 +275,7 @@ def _recommended(multi: RateEstimate) -> str:
 
 
 def _bookings(run: Population) -> dict[str, float] | None:
-    counts = (
-        run.touches.filter("success").group_by("channel").agg(n=pl.len()).sort("channel")
-    )
+    counts = run.touches.filter("success").group_by("channel").agg(n=pl.len()).sort("channel")
     total = int(counts["n"].sum())
     if not total:
         return None
@@ -292,9 +286,7 @@ def _transitions(judged: Mapping[str, Judged]) -> tuple[Transition, ...] | None:
     found = []
     for segment in judged["transition"].segments:
         before, after = segment.value.split(ARROW)
-        found.append(
-            Transition(from_channel=before, to_channel=after, estimate=segment.estimate)
-        )
+        found.append(Transition(from_channel=before, to_channel=after, estimate=segment.estimate))
     return tuple(found) or None
 
 
@@ -310,13 +302,21 @@ def _fact_levels(touches: pl.DataFrame, settings: DetectorSettings) -> list[Leve
         if not rows.size:
             continue
         parsed = content.filter(has).str.json_path_match(f"$.{fact}").str.strip_chars()
-        text = np.full(touches.height, None, dtype=object)
-        text[rows] = parsed.str.to_lowercase().to_numpy()
+        text = parsed.str.to_lowercase()
         for name in sorted(set(channel[rows].tolist())):
-            values = pl.Series(np.where(channel == name, text, None).tolist(), dtype=pl.String)
+            own = pl.Series(channel[rows] == name)
+            values = _placed(text.filter(own), rows[own.to_numpy()], touches.height)
             if values.drop_nulls().n_unique() > 1:
                 found.append(levels(f"{name}.{fact}", values, limit=settings.ranked_levels))
     return found
+
+
+def _placed(text: pl.Series, rows: IntArray, height: int) -> pl.Series:
+    """A column of that height with the texts at those rows and null elsewhere."""
+    place = np.full(height, -1)
+    place[rows] = np.arange(rows.size)
+    index = pl.Series(place)
+    return pl.select(pl.when(index >= 0).then(text.gather(index.clip(0)))).to_series()
 
 
 def _facts(

@@ -113,9 +113,7 @@ def employment_levels(leads: pl.DataFrame) -> list[Levels]:
     return [
         banded("employment_tenure", months, _TENURE_EDGES, _TENURE_LABELS),
         banded("employment_jobs", jobs["jobs"], _JOBS_EDGES, _JOBS_LABELS),
-        banded(
-            "employment_average_tenure", jobs["average_months"], _TENURE_EDGES, _TENURE_LABELS
-        ),
+        banded("employment_average_tenure", jobs["average_months"], _TENURE_EDGES, _TENURE_LABELS),
     ]
 
 
@@ -179,12 +177,12 @@ def _jobs(leads: pl.DataFrame) -> pl.DataFrame:
             | (pl.col("start") <= pl.col("contact"))
         )
         .with_columns(
-            months=pl.when((pl.col("end") >= pl.col("start")) & (pl.col("end") <= pl.col("contact")))
-            .then((pl.col("end") - pl.col("start")).dt.total_days() / _MONTH_DAYS)
+            months=pl.when(pl.col("end").is_between("start", "contact")).then(
+                (pl.col("end") - pl.col("start")).dt.total_days() / _MONTH_DAYS
+            )
         )
         .group_by("unit")
         .agg(jobs=pl.len().cast(pl.Float64), average_months=pl.col("months").mean())
     )
     units = pl.DataFrame({"unit": pl.int_range(leads.height, eager=True)})
     return units.join(entries, on="unit", how="left", maintain_order="left")
-

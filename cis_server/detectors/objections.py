@@ -5,11 +5,11 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from cis_server.detectors.estimates import shrunk_estimates
 from cis_server.detectors.outcomes import Population
 from cis_server.detectors.rounding import rounded
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.patterns import ObjectionCount, ObjectionPatterns
+from cis_server.stats.rates import estimate_segments
 
 _INDUSTRY_ROWS = 20
 _SIZES = ((1, 50, "small"), (51, 250, "medium"), (251, None, "large"))
@@ -93,8 +93,7 @@ def _by_segment(
     for (objection,), group in counts.group_by("objection", maintain_order=True):
         n = group["n"].to_numpy().astype(np.int64)
         k = group["leads"].to_numpy()
-        total = (int(n.sum()), int(k.sum()))
-        estimates = shrunk_estimates(n, k, baseline=total[1] / total[0], total=total)
+        estimates = estimate_segments(k, n).estimates
         for segment, count, found, estimate in zip(
             group[by].to_list(), group["count"].to_list(), k.tolist(), estimates, strict=True
         ):

@@ -108,9 +108,7 @@ def population(dataset: Dataset, settings: DetectorSettings) -> Population:
         "with an outcome before the window": _count(labelled, resolved & outside),
         "without an outcome yet": _count(labelled, pl.col("label") == Label.OPEN),
     }
-    leads = (
-        labelled.filter(known & ~(resolved & outside)).sort("lead_id").with_row_index("lead")
-    )
+    leads = labelled.filter(known & ~(resolved & outside)).sort("lead_id").with_row_index("lead")
     touches = _touches(sent, leads, dataset, settings)
     counts = touches.group_by("lead").agg(touches=pl.len())
     leads = leads.join(counts, on="lead", how="left", maintain_order="left").with_columns(
@@ -129,9 +127,7 @@ def _count(frame: pl.DataFrame, condition: pl.Expr) -> int:
     return int(frame.select(condition.sum()).item())
 
 
-def _labelled(
-    dataset: Dataset, sent: pl.DataFrame, settings: DetectorSettings
-) -> pl.DataFrame:
+def _labelled(dataset: Dataset, sent: pl.DataFrame, settings: DetectorSettings) -> pl.DataFrame:
     as_of = dataset.window.as_of
     seen = sent.group_by("lead_id").agg(
         first_touch_at=pl.col("occurred_at").min(), last_touch_at=pl.col("occurred_at").max()
@@ -214,16 +210,18 @@ def _touches(
         .sort("lead", "occurred_at", "activity_id")
     )
     precision = pl.col("time_precision")
-    return touches.with_columns(
-        position=pl.int_range(1, pl.len() + 1).over("lead"),
-        resolved=(pl.col("label") != Label.OPEN) | older,
-        success=converted & pl.col("converting").fill_null(False),
-        hour_known=precision.is_in([value.value for value in HOUR_PRECISE])
-        & pl.col("local_hour").is_not_null()
-        & pl.col("local_weekday").is_not_null(),
-        weekday_known=precision.is_in([value.value for value in WEEKDAY_PRECISE])
-        & pl.col("local_weekday").is_not_null(),
-        gap_known=precision.is_in([value.value for value in GAP_PRECISE]),
-    ).with_columns(
-        touch_number=pl.coalesce("touch_number", "position").cast(pl.Int64)
-    ).drop("ended_at")
+    return (
+        touches.with_columns(
+            position=pl.int_range(1, pl.len() + 1).over("lead"),
+            resolved=(pl.col("label") != Label.OPEN) | older,
+            success=converted & pl.col("converting").fill_null(False),
+            hour_known=precision.is_in([value.value for value in HOUR_PRECISE])
+            & pl.col("local_hour").is_not_null()
+            & pl.col("local_weekday").is_not_null(),
+            weekday_known=precision.is_in([value.value for value in WEEKDAY_PRECISE])
+            & pl.col("local_weekday").is_not_null(),
+            gap_known=precision.is_in([value.value for value in GAP_PRECISE]),
+        )
+        .with_columns(touch_number=pl.coalesce("touch_number", "position").cast(pl.Int64))
+        .drop("ended_at")
+    )

@@ -14,9 +14,10 @@ import polars as pl
 
 from cis_server.detectors.levels import Levels, coded_levels, levels
 from cis_server.detectors.outcomes import Label, Population
-from cis_server.detectors.risk_set import RiskSet, StratumCounts
+from cis_server.detectors.risk_set import RiskSet
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.stats.arrays import BoolArray, IntArray
+from cis_server.stats.rates import Strata
 
 ARROW = "→"
 COUNT_LABELS = ("1", "2", "3", "4+")
@@ -105,12 +106,10 @@ def channel_levels(paths: Paths, dimension: str, among: BoolArray | None = None)
     """
     known = np.ones(paths.leads.height, dtype=np.bool_) if among is None else among
     unit, code = np.nonzero(paths.used & known[:, None])
-    return Levels(
-        dimension=dimension, values=paths.channels, unit=unit, code=code, known=known
-    )
+    return Levels(dimension=dimension, values=paths.channels, unit=unit, code=code, known=known)
 
 
-def channel_strata(paths: Paths, among: BoolArray | None = None) -> StratumCounts:
+def channel_strata(paths: Paths, among: BoolArray | None = None) -> Strata:
     """Touches at which a channel had been used by then, per channel.
 
     Exposure begins with the first touch through the channel, so that a lead does not count as
@@ -127,9 +126,7 @@ def first_channel_levels(paths: Paths) -> Levels:
     first = paths.touches["channel"].to_numpy()[paths.risk.first]
     channel = pl.Series("channel", first, dtype=pl.String)
     whole = pl.Series("whole", paths.whole)
-    return levels(
-        "first_channel", pl.select(pl.when(whole).then(channel)).to_series(), limit=1000
-    )
+    return levels("first_channel", pl.select(pl.when(whole).then(channel)).to_series(), limit=1000)
 
 
 def count_levels(paths: Paths) -> tuple[Levels, Levels]:
@@ -142,7 +139,7 @@ def count_levels(paths: Paths) -> tuple[Levels, Levels]:
     )
 
 
-def count_strata(paths: Paths) -> tuple[StratumCounts, StratumCounts]:
+def count_strata(paths: Paths) -> tuple[Strata, Strata]:
     """Touches from the second on by the number of channels used by then, for `count_levels`."""
     count = (paths.position[:, None] >= paths.first_use[paths.unit]).sum(axis=1)
     rows = np.flatnonzero(paths.position >= 2)
@@ -153,9 +150,7 @@ def count_strata(paths: Paths) -> tuple[StratumCounts, StratumCounts]:
     return by_count, by_kind
 
 
-def sequence_levels(
-    paths: Paths, length: int, settings: DetectorSettings
-) -> tuple[Levels, StratumCounts]:
+def sequence_levels(paths: Paths, length: int, settings: DetectorSettings) -> tuple[Levels, Strata]:
     """Leads by their first `length` channels, among those that received that many touches.
 
     The stratified counts are of the touches from that one on.

@@ -18,24 +18,9 @@ from cis_server.detectors.levels import Levels
 from cis_server.detectors.outcomes import Label
 from cis_server.domain.vocabulary import Tier
 from cis_server.stats.arrays import BoolArray, IntArray
+from cis_server.stats.rates import Strata
 
 _TIERS = tuple(tier.label for tier in Tier)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class StratumCounts:
-    """Counts per value and stratum, shape (values, strata), against the whole of each stratum.
-
-    Attributes:
-        exposed: rows with the value. `events`: of them, those that converted.
-        all_exposed: rows whose value is known at all, shape (strata,). `all_events`: of them,
-            those that converted.
-    """
-
-    exposed: IntArray
-    events: IntArray
-    all_exposed: IntArray
-    all_events: IntArray
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -103,7 +88,7 @@ class RiskSet:
             strata=strata,
         )
 
-    def counts(self, levels: Levels, among: BoolArray | None = None) -> StratumCounts:
+    def counts(self, levels: Levels, among: BoolArray | None = None) -> Strata:
         """Rows and events per value and stratum for a dimension of the units.
 
         Args:
@@ -117,9 +102,7 @@ class RiskSet:
             row, code, known = row[among[row]], code[among[row]], known[among[known]]
         return self.row_counts(row, code, known, len(levels.values))
 
-    def row_counts(
-        self, row: IntArray, code: IntArray, known: IntArray, values: int
-    ) -> StratumCounts:
+    def row_counts(self, row: IntArray, code: IntArray, known: IntArray, values: int) -> Strata:
         """Rows and events per value and stratum for values given row by row.
 
         Args:
@@ -131,11 +114,11 @@ class RiskSet:
         cell = code * self.strata + self.stratum[row]
         shape = (values, self.strata)
         size = values * self.strata
-        return StratumCounts(
-            exposed=np.bincount(cell, minlength=size).reshape(shape),
-            events=np.bincount(cell[self.event[row]], minlength=size).reshape(shape),
-            all_exposed=np.bincount(self.stratum[known], minlength=self.strata),
-            all_events=np.bincount(self.stratum[known[self.event[known]]], minlength=self.strata),
+        return Strata(
+            n=np.bincount(cell, minlength=size).reshape(shape),
+            k=np.bincount(cell[self.event[row]], minlength=size).reshape(shape),
+            total_n=np.bincount(self.stratum[known], minlength=self.strata),
+            total_k=np.bincount(self.stratum[known[self.event[known]]], minlength=self.strata),
         )
 
     def _spread(self, unit: IntArray, code: IntArray | None) -> tuple[IntArray, IntArray]:

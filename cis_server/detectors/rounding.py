@@ -6,8 +6,6 @@ they do not, so that the same data give the same bytes.
 
 from __future__ import annotations
 
-from dataclasses import fields, replace
-
 from cis_server.domain.rates import RateEstimate
 
 _RATIOS = frozenset(
@@ -27,15 +25,24 @@ def rounded_ratio(value: float) -> float:
 
 def rounded(estimate: RateEstimate) -> RateEstimate:
     """An estimate with rates to six and lifts to four decimals."""
-    values = {
-        field.name: getattr(estimate, field.name)
-        for field in fields(estimate)
-        if isinstance(getattr(estimate, field.name), float)
-    }
-    return replace(
-        estimate,
-        **{
-            name: rounded_ratio(value) if name in _RATIOS else rounded_rate(value)
-            for name, value in values.items()
-        },
+
+    def number(name: str) -> float | None:
+        value = getattr(estimate, name)
+        if value is None:
+            return None
+        return rounded_ratio(value) if name in _RATIOS else rounded_rate(value)
+
+    return RateEstimate(
+        rate=number("rate"),
+        adjusted_rate=rounded_rate(estimate.adjusted_rate),
+        low=rounded_rate(estimate.low),
+        high=rounded_rate(estimate.high),
+        sample=estimate.sample,
+        converted=estimate.converted,
+        lift=number("lift"),
+        adjusted_lift=number("adjusted_lift"),
+        stratified_lift=number("stratified_lift"),
+        stratified_low=number("stratified_low"),
+        stratified_high=number("stratified_high"),
+        q_value=number("q_value"),
     )

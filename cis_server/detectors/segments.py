@@ -7,21 +7,26 @@ segment is compared with its complement: the units whose value is known and is a
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
+from typing import TypeAlias
 
 import numpy as np
 
-from cis_server.detectors.estimates import complement_p_values, shrunk_estimates, stratified
 from cis_server.detectors.levels import Levels
-from cis_server.detectors.risk_set import RiskSet, StratumCounts
+from cis_server.detectors.risk_set import RiskSet
 from cis_server.detectors.rounding import rounded
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.patterns import AttributeRanking
-from cis_server.domain.rates import SegmentRate
+from cis_server.domain.rates import RateEstimate, SegmentRate
 from cis_server.domain.vocabulary import Verdict
 from cis_server.stats.arrays import BoolArray, FloatArray, IntArray
-from cis_server.stats.multiplicity import benjamini_hochberg
+from cis_server.stats.multiplicity import benjamini_hochberg, ranked, verdict
+from cis_server.stats.rates import SegmentEstimates, Strata, estimate_segments
+
+Posterior: TypeAlias = tuple[FloatArray, FloatArray, FloatArray]
+"""Mean, 5 % and 95 % quantile, each of shape (values,)."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +76,8 @@ class _Dimension:
     total_k: int
     baseline: float
     coverage: float
-    strata: StratumCounts | None
+    strata: Strata | None
+    posterior: Posterior | None
 
 
 class Segments:
@@ -95,7 +101,8 @@ class Segments:
         risk: RiskSet | None = None,
         *,
         baseline: float | None = None,
-        strata: StratumCounts | None = None,
+        strata: Strata | None = None,
+        posterior: Posterior | None = None,
     ) -> None:
         """Add a dimension whose counts follow from its levels.
 
@@ -105,6 +112,8 @@ class Segments:
             risk: rows of the same units for the stratified lift.
             baseline: rate of the population when it is not that of the run.
             strata: stratum counts worked out elsewhere, instead of `risk`.
+            posterior: mean, low and high per value worked out elsewhere, instead of shrinking the
+                values towards each other.
         """
         if strata is None and risk is not None and levels.values:
             strata = risk.counts(levels)
@@ -117,6 +126,7 @@ class Segments:
             coverage=levels.coverage,
             strata=strata,
             baseline=baseline,
+            posterior=posterior,
         )
 
     def add_counts(
@@ -128,8 +138,9 @@ class Segments:
         *,
         total: tuple[int, int],
         coverage: float,
-        strata: StratumCounts | None = None,
+        strata: Strata | None = None,
         baseline: float | None = None,
+        posterior: Posterior | None = None,
     ) -> None:
         """Add a dimension by its counts.
 
@@ -142,6 +153,7 @@ class Segments:
             coverage: share of units for which the dimension is known.
             strata: counts per stratum for the stratified lift.
             baseline: rate of the population when it is not that of the run.
+            posterior: as in `add`.
         """
         self._dimensions.append(
             _Dimension(
@@ -154,6 +166,7 @@ class Segments:
                 baseline=self._baseline if baseline is None else baseline,
                 coverage=coverage,
                 strata=strata,
+                posterior=posterior,
             )
         )
 
@@ -163,72 +176,88 @@ class Segments:
         Returns:
             The dimensions by name, in the order they were added.
         """
-        tested = [self._tested(dimension) for dimension in self._dimensions]
+        found = [_estimated(dimension) for dimension in self._dimensions]
+        # Which segments are tested follows from their size alone, so it favours no finding.
         p_values = [
-            complement_p_values(d.n[mask], d.k[mask], d.total_n, d.total_k)
-            for d, mask in zip(self._dimensions, tested, strict=True)
+            np.where(dimension.n >= self._settings.minimum_tested, estimates.p_values, np.nan)
+            for dimension, estimates in zip(self._dimensions, found, strict=True)
         ]
-        everything = np.concatenate(p_values) if p_values else np.empty(0)
-        q_values = benjamini_hochberg(everything)
+        q_values = benjamini_hochberg(np.concatenate(p_values)) if p_values else np.empty(0)
         result: dict[str, Judged] = {}
         start = 0
-        for dimension, mask in zip(self._dimensions, tested, strict=True):
-            q = np.full(mask.size, np.nan)
-            end = start + int(mask.sum())
-            q[mask] = q_values[start:end]
+        for dimension, estimates in zip(self._dimensions, found, strict=True):
+            end = start + len(dimension.values)
+            result[dimension.name] = self._judge(dimension, estimates, q_values[start:end])
             start = end
-            result[dimension.name] = self._judge(dimension, mask, q)
         return result
 
-    def _tested(self, dimension: _Dimension) -> BoolArray:
-        least = self._settings.minimum_tested
-        rest = dimension.total_n - dimension.n
-        return np.asarray((dimension.n >= least) & (rest > 0), dtype=np.bool_)
-
-    def _judge(self, dimension: _Dimension, tested: BoolArray, q: FloatArray) -> Judged:
-        seen = dimension.n > 0
-        estimates = shrunk_estimates(
-            dimension.n[seen],
-            dimension.k[seen],
-            baseline=dimension.baseline,
-            total=(dimension.total_n, dimension.total_k),
-        )
-        segments: list[SegmentRate] = []
-        for place, estimate in zip(np.flatnonzero(seen), estimates, strict=True):
+    def _judge(self, dimension: _Dimension, estimates: SegmentEstimates, q: FloatArray) -> Judged:
+        found: list[SegmentRate] = []
+        for value, estimate, q_value in zip(
+            dimension.values, estimates.estimates, q.tolist(), strict=True
+        ):
             if estimate.sample < self._settings.minimum_listed:
                 continue
+            tested = None if math.isnan(q_value) else q_value
             # Rounded first, so that the verdict is the one a reader of the figures would give.
-            complete = rounded(
-                replace(
-                    stratified(estimate, dimension.strata, int(place)),
-                    q_value=float(q[place]) if tested[place] else None,
-                )
-            )
-            segments.append(
-                SegmentRate(
-                    value=dimension.values[place],
-                    estimate=complete,
-                    verdict=self._verdict(complete.low, complete.high, complete.q_value, dimension),
-                )
-            )
-        segments.sort(key=lambda s: (-s.estimate.low, -s.estimate.sample, s.value))
+            complete = rounded(replace(estimate, q_value=tested))
+            verdict_on_it = self._verdict(complete, dimension)
+            found.append(SegmentRate(value=value, estimate=complete, verdict=verdict_on_it))
+        order = ranked(
+            [segment.estimate.low for segment in found],
+            [segment.estimate.sample for segment in found],
+            [segment.value for segment in found],
+        )
         return Judged(
             dimension=dimension.name,
-            segments=tuple(segments),
+            segments=tuple(found[place] for place in order),
             coverage=dimension.coverage,
-            tested=int(tested.sum()),
+            tested=int(np.isfinite(q).sum()),
         )
 
-    def _verdict(
-        self, low: float, high: float, q: float | None, dimension: _Dimension
-    ) -> Verdict:
-        # Where a dimension is known for some leads only, their own rate may differ from the
-        # client's; a verdict has to hold against both.
-        known = dimension.total_k / dimension.total_n if dimension.total_n else dimension.baseline
-        if q is None or q > self._settings.false_discovery_rate:
-            return Verdict.UNDECIDED
-        if low > max(known, dimension.baseline):
-            return Verdict.WINNING
-        if high < min(known, dimension.baseline):
-            return Verdict.LOSING
-        return Verdict.UNDECIDED
+    def _verdict(self, estimate: RateEstimate, dimension: _Dimension) -> Verdict:
+        # Where a dimension is known for some units only, their own rate may differ from that of
+        # the whole; a verdict has to hold against both.
+        own = dimension.total_k / dimension.total_n if dimension.total_n else dimension.baseline
+        first, second = (
+            verdict(
+                estimate.low,
+                estimate.high,
+                estimate.q_value,
+                baseline,
+                estimate.sample,
+                false_discovery_rate=self._settings.false_discovery_rate,
+                minimum=self._settings.minimum_tested,
+            )
+            for baseline in (own, dimension.baseline)
+        )
+        return first if first is second else Verdict.UNDECIDED
+
+
+def _estimated(dimension: _Dimension) -> SegmentEstimates:
+    found = estimate_segments(
+        dimension.k,
+        dimension.n,
+        total=(dimension.total_k, dimension.total_n),
+        baseline=dimension.baseline,
+        strata=dimension.strata,
+    )
+    if dimension.posterior is None:
+        return found
+    mean, low, high = dimension.posterior
+    return replace(
+        found,
+        estimates=tuple(
+            replace(
+                estimate,
+                adjusted_rate=float(mean[i]),
+                low=float(low[i]),
+                high=float(high[i]),
+                adjusted_lift=float(mean[i])
+                / ((dimension.total_k - dimension.k[i] + 0.5) / (rest + 1.0))
+                if (rest := dimension.total_n - int(dimension.n[i]))
+                else None,
+            )
+            for i, estimate in enumerate(found.estimates)
+        ),
+    )

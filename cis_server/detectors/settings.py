@@ -34,5 +34,7 @@ class DetectorSettings:
     """Touches from this number on are one group ("10 or more")."""
     sequence_length: int = 6
     """Channels of a path that are kept."""
+    path_cap: int = 10
+    """Last touches of a lead that take part in the channel attribution."""
     bootstrap_rounds: int = 200
     """Resamples of the leads behind the interval of the channel attribution."""

@@ -76,10 +76,10 @@ def detect_who(
     judged = _judged(run, leads, won, blocks, settings)
     titles = _listed(blocks, _TITLES, judged, "title", settings)
     industries = _listed(blocks, _INDUSTRIES, judged, "industry", settings)
-    size = blocks.run(_SIZES, lambda: _size_analysis(judged["company_size"]), None)
-    signals = blocks.run(_SIGNALS, lambda: _timing_signals(judged, leads, settings), None)
-    objections = blocks.run(_OBJECTIONS, lambda: objection_patterns(run, settings), None)
-    rankings = blocks.run(_ATTRIBUTES, lambda: _rankings(judged, settings), ())
+    size = blocks.run(_SIZES, lambda: _size_analysis(judged["company_size"]))
+    signals = blocks.run(_SIGNALS, lambda: _timing_signals(judged, leads))
+    objections = blocks.run(_OBJECTIONS, lambda: objection_patterns(run, settings))
+    rankings = blocks.run(_ATTRIBUTES, lambda: _rankings(judged, settings)) or ()
     return WhoPattern(
         envelope=envelope(
             PatternType.WHO,
@@ -143,7 +143,7 @@ def _listed(
     def headline() -> tuple[SegmentRate, ...] | None:
         return judged[dimension].headline(settings.headline_segments) or None
 
-    return blocks.run(block, headline, ())
+    return blocks.run(block, headline) or ()
 
 
 def _size_analysis(judged: Judged) -> SizeAnalysis | None:
@@ -158,9 +158,7 @@ def _size_analysis(judged: Judged) -> SizeAnalysis | None:
             range_max=high - 1 if high is not None else None,
             estimate=found[label].estimate,
         )
-        for label, low, high in zip(
-            SIZE_LABELS, (1, *SIZE_EDGES), (*SIZE_EDGES, None), strict=True
-        )
+        for label, low, high in zip(SIZE_LABELS, (1, *SIZE_EDGES), (*SIZE_EDGES, None), strict=True)
         if label in found
     }
     winner = next((s for s in judged.segments if s.verdict is Verdict.WINNING), None)
@@ -181,9 +179,7 @@ def _signal_levels(leads: pl.DataFrame) -> list[Levels]:
     ]
 
 
-def _timing_signals(
-    judged: Mapping[str, Judged], leads: pl.DataFrame, settings: DetectorSettings
-) -> TimingSignals | None:
+def _timing_signals(judged: Mapping[str, Judged], leads: pl.DataFrame) -> TimingSignals | None:
     found: list[SignalLift] = []
     lifts: dict[str, float] = {}
     for name in SIGNALS:

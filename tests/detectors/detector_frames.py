@@ -108,9 +108,7 @@ def frame(name: str, rows: Rows = ()) -> pl.DataFrame:
     )
 
 
-def dataset(
-    *, as_of: dt.datetime = AS_OF, start: dt.datetime = START, **frames: Rows
-) -> Dataset:
+def dataset(*, as_of: dt.datetime = AS_OF, start: dt.datetime = START, **frames: Rows) -> Dataset:
     """A dataset whose frames are given as rows or columns."""
     return Dataset(
         client_id="acme",
@@ -189,9 +187,7 @@ def outreach(
         at = origin + day * np.timedelta64(1, "D") + hour * np.timedelta64(1, "h")
         weekday = (at.astype("datetime64[D]").astype(np.int64) + 3) % 7 + 1
         channel = route[:, touch - 1]
-        probability = (
-            hazard(drawn, touch, channel) if callable(hazard) else np.full(leads, hazard)
-        )
+        probability = hazard(drawn, touch, channel) if callable(hazard) else np.full(leads, hazard)
         if hour_effect is not None:
             probability = probability * hour_effect(weekday, hour)
         if gap_effect is not None and touch > 1:
@@ -223,9 +219,7 @@ def outreach(
         converted_at = np.where(success, at + np.timedelta64(1, "D"), converted_at)
         completed_at = np.where(alive, at, completed_at)
         alive &= ~success
-    activities = pl.concat(parts).with_columns(
-        pl.col("occurred_at").dt.replace_time_zone("UTC")
-    )
+    activities = pl.concat(parts).with_columns(pl.col("occurred_at").dt.replace_time_zone("UTC"))
     done = ~np.isnat(converted_at)
     table = pl.DataFrame(
         {
@@ -241,9 +235,7 @@ def outreach(
         .dt.replace_time_zone("UTC")
     )
     table = table.with_columns(
-        conversion_type=pl.when(pl.col("converted_at").is_not_null()).then(
-            pl.lit("meeting_booked")
-        )
+        conversion_type=pl.when(pl.col("converted_at").is_not_null()).then(pl.lit("meeting_booked"))
     )
     for name, values in drawn.items():
         table = table.with_columns(pl.Series(name, values.tolist()))

@@ -1,0 +1,141 @@
+"""WHEN: on which day, at which hour, after how many days and touches."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import polars as pl
+
+from cis_server.detectors.blocks import Blocks
+from cis_server.detectors.conversion_timing import conversion_timing
+from cis_server.detectors.engagement import engagement_timing
+from cis_server.detectors.envelope import envelope, require_enough
+from cis_server.detectors.gaps import (
+    default_gaps,
+    gap_days,
+    gap_touches,
+    sequence_gaps,
+)
+from cis_server.detectors.levels import levels
+from cis_server.detectors.outcomes import Population, population
+from cis_server.detectors.risk_set import RiskSet
+from cis_server.detectors.segments import Judged, Segments
+from cis_server.detectors.send_times import SendTimes
+from cis_server.detectors.settings import DetectorSettings
+from cis_server.detectors.touch_hazard import (
+    converting_touch_distribution,
+    peak_and_average,
+    touch_hazard,
+)
+from cis_server.detectors.zones import DIMENSION as ZONE
+from cis_server.detectors.zones import timezone_insights
+from cis_server.domain.dataset import Dataset
+from cis_server.domain.patterns import PrecisionCoverage, WhenPattern
+from cis_server.domain.vocabulary import PatternType
+
+_METHOD = (
+    "touch-level rates by beta-binomial shrinkage, a touch succeeding when the conversion is "
+    "credited to it; week smoothed with a wrapped Gaussian kernel, bandwidth by leave-one-out "
+    "likelihood; Fisher or score test against the complement with Benjamini-Hochberg over all "
+    "segments; hazard per touch; Kaplan-Meier"
+)
+
+
+def detect_when(
+    dataset: Dataset,
+    *,
+    settings: DetectorSettings | None = None,
+    run: Population | None = None,
+) -> WhenPattern:
+    """Compare local weekdays, hours, waiting times and touch numbers by what the touch achieves.
+
+    Args:
+        dataset: one client's frames and window.
+        settings: thresholds.
+        run: the labelled population of this dataset, when it is known already.
+
+    Returns:
+        The pattern; the same data give the same pattern whatever the row order.
+
+    Raises:
+        InsufficientData: too few touches, conversions or non-conversions.
+    """
+    settings = settings or DetectorSettings()
+    run = run or population(dataset, settings)
+    touches = run.resolved_touches
+    converted = int(touches["success"].sum())
+    require_enough(touches.height, converted, "touches", settings)
+    blocks = Blocks()
+    times = SendTimes(touches, settings)
+    gaps = blocks.run("sequence_gaps", lambda: gap_touches(touches)) or []
+    segments = Segments(settings, converted / touches.height)
+    risk = RiskSet.of_touches(touches, settings.touch_cap)
+    success = touches["success"].to_numpy()
+    times.add_to(segments, risk, blocks)
+    blocks.step(
+        "timezone_insights",
+        lambda: segments.add(levels(ZONE, touches["lead_timezone"], limit=1000), success, risk),
+    )
+
+    def add_gaps() -> None:
+        for gap in gaps:
+            if gap.touches.height:
+                won = gap.touches["success"].to_numpy()
+                segments.add(
+                    gap.gap,
+                    won,
+                    RiskSet.of_touches(gap.touches, settings.touch_cap),
+                    baseline=float(won.mean()),
+                )
+
+    blocks.step("sequence_gaps", add_gaps)
+    judged: Mapping[str, Judged] = segments.judged()
+    days = blocks.run("best_days", lambda: times.best_days(judged)) or ()
+    hours = blocks.run("best_hours", lambda: times.best_hours(judged)) or ()
+    surface = blocks.run("surface", times.surface)
+    by_channel = blocks.run("by_channel", lambda: times.by_channel(judged)) or ()
+    distribution = (
+        blocks.run("converting_touch_distribution", lambda: converting_touch_distribution(touches))
+        or {}
+    )
+    peak, average = peak_and_average(touches)
+    hazard = blocks.run("touch_hazard", lambda: touch_hazard(touches, settings)) or ()
+    waits = blocks.run("sequence_gaps", lambda: sequence_gaps(judged, gaps)) or default_gaps()
+    engagement = blocks.run("engagement_timing", lambda: engagement_timing(run, settings))
+    zones = blocks.run("timezone_insights", lambda: timezone_insights(run, judged[ZONE]))
+    timing = blocks.run("conversion_timing", lambda: conversion_timing(run, settings))
+    return WhenPattern(
+        envelope=envelope(
+            PatternType.WHEN,
+            run,
+            blocks,
+            unit="touches",
+            method=_METHOD,
+            sample=touches.height,
+            converted=converted,
+        ),
+        best_days=days,
+        best_hours=hours,
+        surface=surface,
+        by_channel=by_channel,
+        converting_touch_distribution=distribution,
+        peak_converting_touch=peak,
+        avg_touches_to_convert=average,
+        touch_hazard=hazard,
+        optimal_sequence_gaps=gap_days(waits),
+        sequence_gaps=waits,
+        engagement_timing=engagement,
+        timezone_insights=zones,
+        conversion_timing=timing,
+        coverage=_coverage(touches),
+    )
+
+
+def _coverage(touches: pl.DataFrame) -> PrecisionCoverage:
+    row = touches.select(
+        hour=pl.col("hour_known").mean(),
+        weekday=pl.col("weekday_known").mean(),
+        gap=pl.col("gap_known").mean(),
+        local_time=pl.col("lead_timezone").is_not_null().mean(),
+    ).row(0, named=True)
+    return PrecisionCoverage(**{name: round(share, 4) for name, share in row.items()})
