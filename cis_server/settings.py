@@ -53,9 +53,9 @@ class Settings(BaseSettings):
     """Database connections an RPC process keeps."""
     poll_seconds: float = Field(default=30.0, gt=0.0)
     """How often a serving process looks for changes whose notification was lost."""
-    pattern_cache_bytes: int = Field(default=256 * 1024 * 1024, ge=0)
+    pattern_cache_bytes: int = Field(default=64 * 1024 * 1024, ge=0)
     """Upper bound of the patterns a serving process keeps in memory."""
-    worker_concurrency: int = Field(default=2, ge=1, le=64)
+    worker_concurrency: int = Field(default=1, ge=1, le=64)
     """Jobs one worker process runs at a time."""
 
     numba_cache_dir: Path | None = None

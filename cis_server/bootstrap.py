@@ -1,0 +1,203 @@
+"""The composition root: builds what a process needs from the settings, and takes it down again."""
+
+from __future__ import annotations
+
+import datetime as dt
+import gc
+import os
+import signal
+import threading
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
+
+import structlog
+from procrastinate import App
+from procrastinate.exceptions import ConnectorException
+from sqlalchemy import Engine
+
+from cis_server.domain.live_state import StoredLead
+from cis_server.domain.scores import LeadScore
+from cis_server.errors import StoreUnavailable
+from cis_server.persistence.clients import Clients
+from cis_server.persistence.connections import libpq_url, make_engine, tenant
+from cis_server.persistence.decisions import Decisions
+from cis_server.persistence.leads import get_leads, write_scores
+from cis_server.persistence.live_state import PostgresSnapshotSource
+from cis_server.persistence.runs import Runs
+from cis_server.rpc.server import Server, ServerOptions, Services
+from cis_server.rpc.services.admin import AdminService
+from cis_server.rpc.services.learning import LearningService
+from cis_server.rpc.services.patterns import PatternService
+from cis_server.rpc.services.recommendations import RecommendationService
+from cis_server.rpc.services.scoring import ScoringService
+from cis_server.scoring.kernel import warm_up
+from cis_server.serving.advisor import Advisor
+from cis_server.serving.bulkhead import Bulkhead
+from cis_server.serving.decisions import DecisionLog
+from cis_server.serving.learning_runs import LearningRuns
+from cis_server.serving.store import SnapshotStore
+from cis_server.settings import Settings
+from cis_server.worker.queue import defer_learn, deferring_app
+
+_LOAD_SECONDS = 60.0
+"""Longest wait for the first snapshot before the process gives up and is started anew."""
+
+
+def now() -> dt.datetime:
+    """The clock of every process."""
+    return dt.datetime.now(dt.UTC)
+
+
+class StoredLeads:
+    """Reads and writes of stored leads for calls that name them, bounded by a bulkhead.
+
+    Args:
+        engine: connections to the database.
+        bulkhead: keeps the calls off the scoring threads.
+    """
+
+    def __init__(self, engine: Engine, bulkhead: Bulkhead) -> None:
+        self._engine, self._bulkhead = engine, bulkhead
+
+    def read_leads(
+        self, client_id: str, lead_ids: Sequence[str], timeout_seconds: float
+    ) -> Mapping[str, StoredLead]:
+        """Leads by id; see the port `LeadReader`."""
+
+        def read() -> Mapping[str, StoredLead]:
+            with tenant(self._engine, client_id, statement_seconds=timeout_seconds) as connection:
+                return get_leads(connection, client_id, lead_ids)
+
+        return self._bulkhead.call(read, timeout_seconds)
+
+    def write_scores(
+        self,
+        client_id: str,
+        scores: Sequence[LeadScore],
+        *,
+        scored_at: dt.datetime,
+        as_of: dt.date,
+        version: str,
+        timeout_seconds: float,
+    ) -> frozenset[str]:
+        """Ids of the leads whose scores are stored now; see the port `ScoreWriter`."""
+        instant = dt.datetime.combine(as_of, dt.time(), dt.UTC)
+
+        def write() -> frozenset[str]:
+            with tenant(self._engine, client_id, statement_seconds=timeout_seconds) as connection:
+                written = write_scores(
+                    connection,
+                    client_id,
+                    scores,
+                    scored_at=scored_at,
+                    as_of=instant,
+                    scorer_version=version,
+                )
+            return frozenset(written)
+
+        return self._bulkhead.call(write, timeout_seconds)
+
+
+class JobQueue:
+    """Queues jobs for the workers; see the port of the same name.
+
+    Args:
+        app: opened.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def defer_learn(self, client_id: str, run_id: str) -> None:
+        """Queue one client's run."""
+        try:
+            defer_learn(self._app, client_id, run_id)
+        except ConnectorException as error:
+            raise StoreUnavailable("the job queue is away") from error
+
+
+@contextmanager
+def rpc_server(settings: Settings, database_url: str, port: int) -> Iterator[Server]:
+    """A server that has loaded everything and is bound to its port, not yet started.
+
+    Args:
+        settings: how to run.
+        database_url: a migrated database.
+        port: 0 picks a free one.
+
+    Raises:
+        StoreUnavailable: the database could not be read in time.
+        ConfigurationError: the port is taken, or a compiled kernel is wrong.
+    """
+    with ExitStack() as stack:
+        engine = make_engine(
+            database_url,
+            pool_size=settings.pool_size,
+            statement_seconds=settings.statement_seconds,
+        )
+        stack.callback(engine.dispose)
+        store = SnapshotStore(
+            PostgresSnapshotSource(engine, database_url),
+            now,
+            pattern_bytes=settings.pattern_cache_bytes,
+            poll_seconds=settings.poll_seconds,
+        )
+        store.start()
+        stack.callback(store.stop)
+        decisions = DecisionLog(Decisions(engine), store.health)
+        decisions.start()
+        stack.callback(decisions.stop)
+        bulkhead = Bulkhead(settings.pool_size, waiting=settings.pool_size)
+        stack.callback(bulkhead.close)
+        queue = deferring_app(libpq_url(database_url))
+        stack.enter_context(queue.open())
+        runs = LearningRuns(Runs(engine), JobQueue(queue))
+        stack.callback(runs.close)
+        leads = StoredLeads(engine, bulkhead)
+        advisor = Advisor(store, leads, decisions, now)
+        services = Services(
+            scoring=ScoringService(advisor, leads, now, store_seconds=settings.store_seconds),
+            recommendations=RecommendationService(advisor, store_seconds=settings.store_seconds),
+            patterns=PatternService(advisor),
+            learning=LearningService(runs, now),
+            admin=AdminService(Clients(engine), store.reload_client),
+        )
+        warm_up()
+        if not store.wait_until_loaded(_LOAD_SECONDS):
+            raise StoreUnavailable(f"the database could not be read within {_LOAD_SECONDS:.0f} s")
+        yield Server(
+            services,
+            ServerOptions(
+                host=settings.host,
+                port=port,
+                stream_cap=settings.stream_cap,
+                max_message_bytes=settings.max_message_bytes,
+            ),
+        )
+
+
+def pin_to_core(index: int) -> None:
+    """Keep this process on one core, where the system can do that."""
+    if hasattr(os, "sched_setaffinity"):
+        cores = sorted(os.sched_getaffinity(0))
+        os.sched_setaffinity(0, {cores[index % len(cores)]})
+
+
+def serve_until_stopped(server: Server, stop: threading.Event, grace_seconds: float) -> None:
+    """Serve until SIGTERM, SIGINT or `stop`; then drain.
+
+    Args:
+        server: started.
+        stop: set by whoever wants the process to end.
+        grace_seconds: how long running calls may take to finish.
+    """
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stop.set())
+    # What lives now lives as long as the process: the collector need not walk it again.
+    gc.collect()
+    gc.freeze()
+    server.serve()
+    while not stop.wait(3600.0):
+        pass
+    structlog.get_logger("cis").info("draining", grace_seconds=grace_seconds)
+    server.stop(grace_seconds)

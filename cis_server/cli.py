@@ -1,0 +1,297 @@
+"""The command line `cis-server`.
+
+Each command imports what it needs only when it runs, so that `--help` answers at once and an RPC
+process never loads what only the worker uses.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+import threading
+from collections.abc import Callable, Sequence
+from contextlib import ExitStack
+from importlib.metadata import version
+from pathlib import Path
+
+from pydantic import ValidationError
+
+from cis_server.errors import CisError, ConfigurationError, StoreUnavailable
+from cis_server.logs import configure as configure_logs
+from cis_server.settings import Settings
+from cis_server.supervisor import (
+    EXIT_CONFIGURATION,
+    EXIT_FAILED,
+    EXIT_OK,
+    EXIT_PORT_IN_USE,
+    ChildSpec,
+    PortInUse,
+    Supervisor,
+    report_ready,
+    reserved_port,
+    stop_with_supervisor,
+)
+
+Command = Callable[[argparse.Namespace, Settings], int]
+
+_WORKER_NICENESS = 10
+"""Learning yields to serving on a shared machine."""
+
+
+def run(arguments: Sequence[str]) -> int:
+    """Parse the arguments, run the command, give its exit code.
+
+    Exit codes: 0 done; 1 failed; 2 wrong usage; 3 wrong configuration or no database; 4 the port is
+    taken; 5 a process would not start. Commands say in their help where they have others.
+    """
+    parser = _parser()
+    args = parser.parse_args(arguments)
+    try:
+        settings = _settings(args)
+    except ValidationError as error:
+        for problem in error.errors():
+            name = "CIS_" + "_".join(str(part) for part in problem["loc"]).upper()
+            _say(f"{name}: {problem['msg']}")
+        return EXIT_CONFIGURATION
+    configure_logs(
+        settings.log_level, as_json=settings.log_format == "json", process=args.process_name
+    )
+    command: Command = args.command
+    try:
+        return command(args, settings)
+    except PortInUse as error:
+        _say(str(error))
+        return EXIT_PORT_IN_USE
+    except (ConfigurationError, StoreUnavailable) as error:
+        _say(str(error))
+        return EXIT_CONFIGURATION
+    except CisError as error:
+        _say(str(error))
+        return EXIT_FAILED
+    except KeyboardInterrupt:
+        return 130
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="cis-server",
+        description="Conversion Intelligence System: learns what converts, and serves it over gRPC.",
+    )
+    parser.add_argument("--version", action="version", version=f"cis-server {version('cis')}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    serve = _command(commands, "serve", _serve, "run the service: RPC processes and a worker")
+    serve.add_argument("--host", help="address to listen on (CIS_HOST, default 127.0.0.1)")
+    serve.add_argument("--port", type=int, help="gRPC port, 0 for a free one (CIS_PORT, 50051)")
+    serve.add_argument("--workers", type=int, help="RPC processes (CIS_WORKERS, default: cores)")
+    serve.add_argument(
+        "--http-port", type=int, help="port of /livez and /readyz, 0 for a free one (CIS_HTTP_PORT)"
+    )
+    serve.add_argument(
+        "--no-worker", action="store_true", help="learn elsewhere: start no worker process"
+    )
+
+    worker = _command(commands, "worker", _worker, "run a learning worker")
+    worker.add_argument("--concurrency", type=int, help="jobs at a time (CIS_WORKER_CONCURRENCY)")
+    _add_pipes(worker)
+
+    _command(commands, "migrate", _migrate, "bring the database to this version's schema")
+
+    importing = _command(commands, "import", _import, "import leads and their history from files")
+    from cis_server.importing.command import add_arguments
+
+    add_arguments(importing)
+
+    learn = _command(commands, "learn", _learn, "learn one client or all, in this process")
+    whom = learn.add_mutually_exclusive_group(required=True)
+    whom.add_argument("--client", metavar="ID", help="the client")
+    whom.add_argument("--all", action="store_true", help="all eligible clients")
+    learn.add_argument("--as-of", metavar="TIME", help="ISO time; only data up to it are looked at")
+    learn.add_argument("--lookback-days", type=int, metavar="DAYS", help="default 90")
+    learn.add_argument("--force", action="store_true", help="learn though conversions are few")
+    learn.add_argument("--dry-run", action="store_true", help="report, but change nothing")
+
+    demo = _command(commands, "demo", _demo, "the whole story in a terminal, with planted truth")
+    demo.add_argument("--once", action="store_true", help="end by itself, then stop the server")
+
+    health = _command(commands, "health", _health, "ask a running server for its health")
+    health.add_argument("--target", help="host:port (default: CIS_HOST and CIS_PORT)")
+
+    rpc = commands.add_parser("rpc")  # one RPC process; the supervisor runs it
+    rpc.set_defaults(command=_rpc, process_name="rpc")
+    rpc.add_argument("--port", type=int, required=True)
+    rpc.add_argument("--index", type=int, default=0)
+    _add_pipes(rpc)
+    return parser
+
+
+def _command(
+    commands: argparse._SubParsersAction[argparse.ArgumentParser],
+    name: str,
+    command: Command,
+    text: str,
+) -> argparse.ArgumentParser:
+    parser: argparse.ArgumentParser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(command=command, process_name=name)
+    return parser
+
+
+def _add_pipes(parser: argparse.ArgumentParser) -> None:
+    """Pipes of the supervisor; see `cis_server.supervisor`."""
+    parser.add_argument("--lifeline-fd", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--ready-fd", type=int, help=argparse.SUPPRESS)
+
+
+def _settings(args: argparse.Namespace) -> Settings:
+    """The environment, with what the command line says on top."""
+    said = {
+        name: value
+        for name in ("host", "port", "workers", "http_port")
+        if (value := getattr(args, name, None)) is not None
+    }
+    return Settings(**said)
+
+
+def _serve(args: argparse.Namespace, settings: Settings) -> int:
+    from cis_server.persistence.database import opened_database
+    from cis_server.persistence.migrate import migrate
+
+    with ExitStack() as stack:
+        port = stack.enter_context(reserved_port(settings.host, settings.port))
+        url = stack.enter_context(opened_database(settings.database_url, settings.data_dir))
+        if settings.database_url is not None:
+            migrate(url)
+        environment = {"CIS_DATABASE_URL": url, "CIS_HOST": settings.host}
+        children = [
+            ChildSpec(
+                name=f"rpc-{index}",
+                arguments=["rpc", f"--port={port}", f"--index={index}"],
+                environment=environment,
+            )
+            for index in range(settings.workers)
+        ]
+        if not args.no_worker:
+            children.append(_worker_child(environment))
+        supervisor = Supervisor(
+            children,
+            grace_seconds=settings.grace_seconds,
+            on_ready=lambda: _announce(settings.host, port),
+            http=(settings.host, settings.http_port),
+        )
+        return supervisor.run()
+
+
+def _worker_child(environment: dict[str, str]) -> ChildSpec:
+    # Learning may take one core, not every one: thread pools are bounded before they are made.
+    threads = dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
+    return ChildSpec(
+        name="worker",
+        arguments=["worker"],
+        environment={**environment, **threads},
+        niceness=_WORKER_NICENESS,
+    )
+
+
+def _announce(host: str, port: int) -> None:
+    sys.stdout.write(f"serving on {host}:{port}\n")
+    sys.stdout.flush()
+
+
+def _rpc(args: argparse.Namespace, settings: Settings) -> int:
+    _prepare_kernels(settings.kernel_cache)
+    from cis_server import bootstrap
+
+    if settings.pin:
+        bootstrap.pin_to_core(args.index)
+    stop = threading.Event()
+    stop_with_supervisor(args.lifeline_fd, stop.set)
+    with bootstrap.rpc_server(settings, _given_database(settings), args.port) as server:
+        server.start()
+        report_ready(args.ready_fd)
+        bootstrap.serve_until_stopped(server, stop, settings.grace_seconds)
+    return EXIT_OK
+
+
+def _worker(args: argparse.Namespace, settings: Settings) -> int:
+    _prepare_kernels(settings.kernel_cache)
+    from cis_server.bootstrap import learner
+    from cis_server.persistence.database import opened_database
+    from cis_server.worker.queue import run_worker
+
+    with (
+        opened_database(settings.database_url, settings.data_dir) as url,
+        learner(settings, url) as work,
+    ):
+        run_worker(
+            url,
+            work.tasks(),
+            concurrency=args.concurrency or settings.worker_concurrency,
+            on_ready=lambda: report_ready(args.ready_fd),
+            on_stop_requested=lambda stop: stop_with_supervisor(args.lifeline_fd, stop),
+        )
+    return EXIT_OK
+
+
+def _migrate(_args: argparse.Namespace, settings: Settings) -> int:
+    from cis_server.persistence.database import opened_database
+    from cis_server.persistence.migrate import current_revision, migrate
+
+    with opened_database(settings.database_url, settings.data_dir) as url:
+        migrate(url)
+        sys.stdout.write(f"the database is at revision {current_revision(url)}\n")
+    return EXIT_OK
+
+
+def _import(args: argparse.Namespace, settings: Settings) -> int:
+    from cis_server.importing.command import run as run_import
+
+    return run_import(args, settings)
+
+
+def _learn(args: argparse.Namespace, settings: Settings) -> int:
+    _prepare_kernels(settings.kernel_cache)
+    from cis_server.bootstrap import learner
+    from cis_server.learn_command import run as run_learn
+    from cis_server.persistence.database import opened_database
+
+    with (
+        opened_database(settings.database_url, settings.data_dir) as url,
+        learner(settings, url) as work,
+    ):
+        return run_learn(args, work)
+
+
+def _demo(args: argparse.Namespace, settings: Settings) -> int:
+    _prepare_kernels(settings.kernel_cache)
+    from cis_server.demo.story import run as run_demo
+
+    return run_demo(settings, once=args.once)
+
+
+def _health(args: argparse.Namespace, settings: Settings) -> int:
+    from cis_server.rpc.probe import health_of
+
+    target = args.target or f"{settings.host}:{settings.port}"
+    state = health_of(target, timeout_seconds=3.0)
+    sys.stdout.write(f"{target} {state}\n")
+    return EXIT_OK if state == "SERVING" else EXIT_FAILED
+
+
+def _prepare_kernels(folder: Path) -> None:
+    """Point numba at the folder of compiled kernels, before anything imports it.
+
+    Numba takes its settings from the environment only.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    os.environ.setdefault("NUMBA_CACHE_DIR", str(folder))
+
+
+def _given_database(settings: Settings) -> str:
+    if settings.database_url is None:
+        raise ConfigurationError("CIS_DATABASE_URL: is needed by a process of its own")
+    return settings.database_url
+
+
+def _say(text: str) -> None:
+    sys.stderr.write(f"cis-server: {text}\n")
