@@ -105,10 +105,7 @@ def build_conversations(
     messages = pl.concat([ours, said, answers], how="diagonal").sort(
         "thread_id", "sent_at", "direction"
     )
-    messages = messages.with_columns(
-        message_id=uuids(rng, len(messages)),
-        content_preview=pl.col("content").str.slice(0, 200),
-    )
+    messages = messages.with_columns(message_id=uuids(rng, len(messages)))
     return Conversations(
         threads=_states(threads, messages, booked, lead_ids, as_of, rng),
         messages=messages,

@@ -207,7 +207,6 @@ def activity_rows(
         }
     ).with_columns(
         action=pl.lit("sent"),
-        content_preview=pl.col("full_message_body").str.slice(0, 200),
         ab_test_id=pl.when(mails).then(pl.lit(_test_id(spec))),
         ab_variant=pl.when(mails).then(variant),
     )
@@ -231,15 +230,13 @@ def event_rows(
 ) -> pl.DataFrame:
     """E-mail events; which of them are a machine's is for the database to find out."""
     row = events["row"]
-    ids = uuids(rng, len(events))
     return events.select(
         "event_type",
         "occurred_at",
         "user_agent",
         "clicked_url",
         "bounce_class",
-        event_id=ids,
-        provider_event_id=ids,
+        event_id=uuids(rng, len(events)),
         provider=pl.lit("simulated"),
         activity_id=touches.activity_id.gather(row),
         lead_id=leads["lead_id"].gather(touches.lead[row.to_numpy()]),

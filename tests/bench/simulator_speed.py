@@ -18,7 +18,7 @@ from pathlib import Path
 from cis_server.demo.dataset import to_dataset
 from cis_server.demo.loading import write
 from cis_server.demo.simulator import simulate
-from cis_server.demo.specs import ClientSpec
+from cis_server.demo.specs import ClientSpec, Outreach
 from cis_server.demo.truth import Effects
 from cis_server.domain.dataset import Window
 from cis_server.persistence.embedded import EmbeddedPostgres
@@ -26,11 +26,22 @@ from cis_server.persistence.migrate import migrate
 
 AS_OF = dt.datetime(2026, 1, 21, tzinfo=dt.UTC)
 
+SEQUENCES = {
+    ("email", "linkedin", "email", "voice", "email", "linkedin"): 1.0,
+    ("linkedin", "email", "voice", "email", "sms", "email"): 1.0,
+}
+"""Six touches each: five a lead are left after answers, bounces and what is still to come."""
+
 
 def main() -> None:
-    leads = int(sys.argv[1]) if len(sys.argv) > 1 else 112_000
+    leads = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})  # the server inherits it
-    spec = ClientSpec(client_id="big", leads=leads, effects=Effects(components={"authority": 4.0}))
+    spec = ClientSpec(
+        client_id="big",
+        leads=leads,
+        outreach=Outreach(sequences=SEQUENCES),
+        effects=Effects(components={"authority": 4.0}),
+    )
     with (
         tempfile.TemporaryDirectory(prefix="cis-speed-", ignore_cleanup_errors=True) as folder,
         EmbeddedPostgres(Path(folder)) as server,
