@@ -1,0 +1,464 @@
+"""The probability that a lead converts: a penalised logistic model, judged on later leads.
+
+Encoded attributes, components and signals of a lead at first contact enter a logistic regression
+with a Gaussian prior of precision lambda on every coefficient. Numbers are standardised and levels
+are 0/1, so a coefficient is a log-odds per standard deviation or of a level against the reference,
+and lambda = 1 says that most of them lie within +-1.6. A level whose few leads all failed keeps a
+modest coefficient however often the fit is repeated. lambda is chosen by forward chaining: fitted
+on the past, judged by the log-loss of what follows.
+
+The model is judged on the last `TEST_SHARE` of the leads in time, against the lead score that is in
+force. Then it is fitted again on all of them, and calibrated by Platt's scaling of predictions that
+were each made from the past alone. Nothing depends on the order of the rows that are given beyond
+ties in time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from cis_server.domain.propensity import FeatureSpace, PropensityModel
+from cis_server.domain.runs import Gate, PropensityOutcome
+from cis_server.learning.calibration import Platt, ScaledScore, fit_platt, fit_score
+from cis_server.learning.design import bounded_space, design, taken
+from cis_server.learning.drift import DRIFT_LIMIT, stability_index
+from cis_server.learning.metrics import (
+    CalibrationSlope,
+    Gain,
+    brier,
+    calibration_curve,
+    calibration_slope,
+    lift_at,
+    log_loss,
+    paired_gains,
+    pr_auc,
+)
+from cis_server.learning.selection import selection_rates
+from cis_server.learning.time_order import TimeOrder, TimeSplit
+from cis_server.scoring.features import RawValue
+from cis_server.stats.arrays import FloatArray, IntArray
+from cis_server.stats.confidence import confidence
+from cis_server.stats.logistic import LogisticFit, fit_logistic
+
+TARGET: Final = "converted"
+MINIMUM_LEADS: Final = 50
+MINIMUM_POSITIVES: Final = 20
+"""Converted leads below which nothing is fitted."""
+POSITIVES_TO_PROMOTE: Final = 50
+"""Converted leads in the training part that the gate asks for."""
+TEST_SHARE: Final = 0.3
+MINIMUM_LIFT: Final = 1.5
+SLOPE_LOW: Final = 0.8
+SLOPE_HIGH: Final = 1.2
+"""The 90 % interval of the calibration slope has to meet [SLOPE_LOW, SLOPE_HIGH]."""
+MOST_LEADS: Final = 200_000
+"""Leads fitted on; of more the latest are taken, which bounds time and memory."""
+PENALTIES: Final = (512.0, 128.0, 32.0, 8.0, 2.0, 0.5)
+"""Candidates for lambda, strongest first."""
+
+_FOLDS = 3
+_CALIBRATION_FOLDS = 4
+_LEVEL = 0.8
+# Resamples of large test sets cost most of the time, and their interval is narrow anyway.
+_DRAWS_SMALL, _DRAWS_LARGE, _LARGE = 1000, 300, 10_000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PropensityFit:
+    """What came of learning a model.
+
+    Attributes:
+        outcome: status, held-out metrics and gates.
+        model: fitted on all leads; None when nothing was fitted. A gate that refuses it does not
+            take it away: it stays a candidate.
+        confidence: 0..1 from the effective number of leads.
+        report: further figures for the registry, JSON values.
+    """
+
+    outcome: PropensityOutcome
+    model: PropensityModel | None = None
+    confidence: float = 0.0
+    report: Mapping[str, Any] = field(default_factory=dict)
+
+    @property
+    def passed(self) -> bool:
+        """Whether every gate passed."""
+        return self.outcome.status == "success"
+
+
+def learn_propensity(
+    raw: Mapping[str, Sequence[RawValue]],
+    y: ArrayLike,
+    order: ArrayLike,
+    groups: Sequence[str | None],
+    generator: np.random.Generator,
+    *,
+    baseline_score: ArrayLike,
+    version: str = "",
+    target: str = TARGET,
+) -> PropensityFit:
+    """Learn and judge a model of the conversion probability.
+
+    Args:
+        raw: feature name -> n values at first contact, from `scoring.features.raw_columns`.
+        y: (n,) 1 converted, 0 not, after the same follow-up for every lead.
+        order: (n,) time of first contact, any increasing number; ties stay in the order given.
+        groups: (n,) company, None where unknown.
+        generator: randomness of company sides and of the bootstrap.
+        baseline_score: (n,) lead score under the weights in force, what the model has to beat.
+        version: of the model.
+        target: what ``y`` says.
+
+    Returns:
+        The outcome and the model. Statuses: success, gate_failed (both with a model),
+        insufficient_data, single_class, no_variance, failed.
+
+    Raises:
+        ValueError: lengths do not agree or an outcome is not 0 or 1.
+    """
+    outcome = np.asarray(y, dtype=np.float64).reshape(-1)
+    n, positives = len(outcome), int(outcome.sum())
+    if not (len(groups) == len(np.asarray(order)) == len(np.asarray(baseline_score)) == n):
+        raise ValueError("outcomes, order, groups and scores must have the same length")
+    if not np.isin(outcome, (0.0, 1.0)).all():
+        raise ValueError("outcomes must be 0 or 1")
+    refusal = _refusal(n, positives)
+    if refusal is not None:
+        status, reason = refusal
+        return PropensityFit(
+            outcome=PropensityOutcome(
+                status=status, reason=reason, target=target, n_train=n, positives_train=positives
+            )
+        )
+    rows = np.argsort(np.asarray(order), kind="stable")[-MOST_LEADS:]
+    past = _Past(
+        raw=taken(raw, rows),
+        y=outcome[rows],
+        score=np.asarray(baseline_score, dtype=np.float64)[rows],
+        time=TimeOrder([groups[i] for i in rows.tolist()], generator),
+    )
+    try:
+        return _learned(past, generator, version, target)
+    except (np.linalg.LinAlgError, FloatingPointError) as problem:
+        failed = PropensityOutcome(
+            status="failed", reason=f"the fit failed: {problem}", target=target
+        )
+        return PropensityFit(outcome=failed)
+
+
+def _refusal(n: int, positives: int) -> tuple[str, str] | None:
+    if n < MINIMUM_LEADS:
+        return "insufficient_data", f"{n} leads, {MINIMUM_LEADS} needed"
+    if positives in (0, n):
+        return "single_class", f"{'no lead' if positives == 0 else 'every lead'} converted"
+    if min(positives, n - positives) < MINIMUM_POSITIVES:
+        return (
+            "insufficient_data",
+            f"{positives} leads converted and {n - positives} did not, "
+            f"{MINIMUM_POSITIVES} of each needed",
+        )
+    return None
+
+
+@dataclass(frozen=True, slots=True)
+class _Past:
+    """Leads in the order of first contact."""
+
+    raw: Mapping[str, Sequence[RawValue]]
+    y: FloatArray
+    score: FloatArray
+    time: TimeOrder
+
+    def at(self, rows: IntArray) -> _Past:
+        return _Past(
+            taken(self.raw, rows), self.y[rows], self.score[rows], self.time.restricted(rows)
+        )
+
+
+def _learned(
+    past: _Past, generator: np.random.Generator, version: str, target: str
+) -> PropensityFit:
+    space = bounded_space(past.raw, len(past.y))
+    if not space.width:
+        nothing = PropensityOutcome(
+            status="no_variance",
+            reason="no attribute of the leads varies",
+            target=target,
+            n_train=len(past.y),
+            positives_train=int(past.y.sum()),
+        )
+        return PropensityFit(outcome=nothing)
+    n = len(past.y)
+    split = past.time.split(n - round(TEST_SHARE * n))
+    penalty, outcome, report = _judged(past, split, generator)
+    model, folds = _fitted_on_all(past, space, penalty, version, target)
+    return PropensityFit(
+        outcome=replace(outcome, target=target, version=version),
+        model=model,
+        confidence=confidence(n, int(past.y.sum())),
+        report={**report, "penalty": penalty, "leads": n, "calibration_folds": folds},
+    )
+
+
+def _judged(
+    past: _Past, split: TimeSplit, generator: np.random.Generator
+) -> tuple[float, PropensityOutcome, dict[str, Any]]:
+    """Fit on the early leads, predict the late ones; gives lambda, metrics and gates."""
+    train, test = past.at(split.before), past.at(split.after)
+    counts = PropensityOutcome(
+        status="gate_failed",
+        reason="",
+        n_train=len(train.y),
+        n_test=len(test.y),
+        positives_train=int(train.y.sum()),
+        positives_test=int(test.y.sum()),
+    )
+    space = bounded_space(train.raw, len(train.y))
+    x = design(space, train.raw, len(train.y))
+    penalty = _penalty(x, train)
+    fit = fit_logistic(x, train.y, prior_precision=penalty)
+    platt, _ = _out_of_time(x, train, penalty)
+    trained = platt.probability(fit.log_odds(x))
+    del x
+    predicted = platt.probability(fit.log_odds(design(space, test.raw, len(test.y))))
+    if not 0 < counts.positives_test < counts.n_test:
+        gates = (_enough(counts), *_unmeasured())
+        reason = (
+            f"{counts.positives_test} of the {counts.n_test} latest leads converted: "
+            "the model cannot be judged on them"
+        )
+        return penalty, replace(counts, gates=gates, reason=reason), {}
+    scale = fit_score(train.score, train.y)
+    drift = stability_index(trained, predicted)
+    outcome = _measured(counts, test, predicted, scale, drift, generator)
+    report = {
+        "drift": drift,
+        "left_out_for_company": split.left_out,
+        "calibration_curve": [
+            {"predicted": bin_.predicted, "observed": bin_.observed, "n": bin_.n}
+            for bin_ in calibration_curve(test.y, predicted)
+        ],
+        "selection": selection_rates(test.raw, predicted),
+    }
+    return penalty, outcome, report
+
+
+def _penalty(x: FloatArray, train: _Past) -> float:
+    """The lambda with the lowest log-loss on what follows each past; ties to the stronger one."""
+    losses = np.zeros(len(PENALTIES))
+    for fold in train.time.forward_chaining(_FOLDS):
+        y = train.y[fold.before]
+        if not len(fold.after) or not 0 < y.sum() < len(y):
+            continue
+        before, after = _rows(x, fold.before), _rows(x, fold.after)
+        start: tuple[float, FloatArray] | None = None
+        for i, penalty in enumerate(PENALTIES):
+            fit = fit_logistic(before, y, prior_precision=penalty, start=start, tolerance=1e-4)
+            start = fit.intercept, fit.coefficients
+            eta = fit.log_odds(after)
+            losses[i] += float(np.sum(np.logaddexp(0.0, eta) - train.y[fold.after] * eta))
+    return PENALTIES[int(np.argmin(np.round(losses, 9)))]
+
+
+def _out_of_time(x: FloatArray, past: _Past, penalty: float) -> tuple[Platt, int]:
+    """Platt's scaling of predictions made from the past alone, and the folds it rests on."""
+    etas: list[FloatArray] = []
+    outcomes: list[FloatArray] = []
+    for fold in past.time.forward_chaining(_CALIBRATION_FOLDS):
+        y = past.y[fold.before]
+        if not len(fold.after) or not 0 < y.sum() < len(y):
+            continue
+        fit = fit_logistic(_rows(x, fold.before), y, prior_precision=penalty, tolerance=1e-5)
+        etas.append(fit.log_odds(_rows(x, fold.after)))
+        outcomes.append(past.y[fold.after])
+    if not etas:
+        return Platt(0.0, 1.0), 0
+    return fit_platt(np.concatenate(etas), np.concatenate(outcomes)), len(etas)
+
+
+def _rows(x: FloatArray, rows: IntArray) -> FloatArray:
+    """Rows of a matrix, without a copy where they lie together."""
+    if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
+        return x[rows[0] : rows[-1] + 1]
+    return x[rows]
+
+
+def _fitted_on_all(
+    past: _Past, space: FeatureSpace, penalty: float, version: str, target: str
+) -> tuple[PropensityModel, int]:
+    x = design(space, past.raw, len(past.y))
+    platt, folds = _out_of_time(x, past, penalty)
+    fit = fit_logistic(x, past.y, prior_precision=penalty)
+    return _model(fit, space, platt, version, target), folds
+
+
+def _model(
+    fit: LogisticFit, space: FeatureSpace, platt: Platt, version: str, target: str
+) -> PropensityModel:
+    # Digits beyond these are noise of the arithmetic; without them the stored model is half as big.
+    return PropensityModel(
+        version=version,
+        target=target,
+        space=space,
+        intercept=_significant(fit.intercept, 12),
+        coefficients=tuple(_significant(value, 12) for value in fit.coefficients.tolist()),
+        covariance=tuple(
+            tuple(_significant(value, 8) for value in row) for row in fit.covariance.tolist()
+        ),
+        calibration_intercept=_significant(platt.intercept, 12),
+        calibration_slope=_significant(platt.slope, 12),
+    )
+
+
+def _significant(value: float, digits: int) -> float:
+    return float(f"{value:.{digits}g}")
+
+
+def _measured(
+    counts: PropensityOutcome,
+    test: _Past,
+    predicted: FloatArray,
+    scale: ScaledScore,
+    drift: float,
+    generator: np.random.Generator,
+) -> PropensityOutcome:
+    y, baseline = test.y, scale.probability(test.score)
+    gains = paired_gains(
+        y,
+        predicted,
+        baseline,
+        generator,
+        groups=test.time.units,
+        draws=_DRAWS_SMALL if len(y) < _LARGE else _DRAWS_LARGE,
+        level=_LEVEL,
+    )
+    figures = _Figures(
+        pr_auc=pr_auc(y, predicted),
+        pr_auc_baseline=pr_auc(y, baseline),
+        gain=gains.pr_auc,
+        brier=brier(y, predicted),
+        brier_baseline=brier(y, baseline),
+        slope=calibration_slope(y, predicted),
+        lift_at_10=lift_at(y, predicted, 0.1),
+        drift=drift,
+    )
+    gates = (_enough(counts), *_gates(figures))
+    refused = [gate.text for gate in gates if not gate.passed]
+    return replace(
+        counts,
+        pr_auc=figures.pr_auc,
+        pr_auc_baseline=figures.pr_auc_baseline,
+        pr_auc_gain_low=figures.gain.low,
+        pr_auc_gain_high=figures.gain.high,
+        brier=figures.brier,
+        brier_baseline=figures.brier_baseline,
+        log_loss=log_loss(y, predicted),
+        calibration_slope=figures.slope.slope,
+        calibration_slope_low=_finite(figures.slope.low),
+        calibration_slope_high=_finite(figures.slope.high),
+        lift_at_10=figures.lift_at_10,
+        lift_at_20=lift_at(y, predicted, 0.2),
+        gates=gates,
+        status="gate_failed" if refused else "success",
+        reason="; ".join(refused)
+        or f"all gates passed on the {counts.n_test} latest leads, "
+        f"{counts.positives_test} of which converted",
+    )
+
+
+def _finite(value: float) -> float | None:
+    return value if np.isfinite(value) else None
+
+
+def _enough(counts: PropensityOutcome) -> Gate:
+    return Gate(
+        name="positives",
+        value=float(counts.positives_train),
+        bound=float(POSITIVES_TO_PROMOTE),
+        passed=counts.positives_train >= POSITIVES_TO_PROMOTE,
+        text=f"{counts.positives_train} leads converted in the training part, "
+        f"{POSITIVES_TO_PROMOTE} needed",
+    )
+
+
+_MEASURED: Final = (
+    ("pr_auc_gain", 0.0, "the gain in average precision over the lead score"),
+    ("brier", 0.0, "the Brier score"),
+    ("calibration_slope", SLOPE_LOW, "the slope of the calibration"),
+    ("lift_at_10", MINIMUM_LIFT, "the lift of the best tenth"),
+    ("drift", DRIFT_LIMIT, "the shift of the scores between training and test"),
+)
+
+
+def _unmeasured() -> tuple[Gate, ...]:
+    return tuple(
+        Gate(name=name, value=None, bound=bound, passed=False, text=f"{what} cannot be measured")
+        for name, bound, what in _MEASURED
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Figures:
+    """What the gates look at, on the test part."""
+
+    pr_auc: float
+    pr_auc_baseline: float
+    gain: Gain
+    brier: float
+    brier_baseline: float
+    slope: CalibrationSlope
+    lift_at_10: float
+    drift: float
+
+
+def _gates(of: _Figures) -> tuple[Gate, ...]:
+    gain, slope = of.gain, of.slope
+    met = slope.low <= SLOPE_HIGH and slope.high >= SLOPE_LOW and slope.slope > 0.0
+    return (
+        Gate(
+            name="pr_auc_gain",
+            value=gain.low,
+            bound=0.0,
+            passed=gain.low > 0.0,
+            text=f"average precision {of.pr_auc:.3f} against {of.pr_auc_baseline:.3f} of the lead "
+            f"score; the gain lies between {gain.low:+.3f} and {gain.high:+.3f} "
+            "(80 %) and must be above 0 throughout",
+        ),
+        Gate(
+            name="brier",
+            value=of.brier,
+            bound=of.brier_baseline,
+            passed=of.brier <= of.brier_baseline,
+            text=f"mean squared error of the probabilities {of.brier:.4f}, at most "
+            f"{of.brier_baseline:.4f} of the lead score",
+        ),
+        Gate(
+            name="calibration_slope",
+            value=slope.slope,
+            bound=SLOPE_LOW,
+            passed=met,
+            text=f"calibration slope {slope.slope:.2f} with 90 % interval {slope.low:.2f} to "
+            f"{slope.high:.2f}, which must meet {SLOPE_LOW} to {SLOPE_HIGH}",
+        ),
+        Gate(
+            name="lift_at_10",
+            value=of.lift_at_10,
+            bound=MINIMUM_LIFT,
+            passed=of.lift_at_10 >= MINIMUM_LIFT,
+            text=f"the best tenth converts {of.lift_at_10:.2f} times as often as the average, "
+            f"{MINIMUM_LIFT} times needed",
+        ),
+        Gate(
+            name="drift",
+            value=of.drift,
+            bound=DRIFT_LIMIT,
+            passed=of.drift <= DRIFT_LIMIT,
+            text=f"the scores of later leads differ from those of the training by a stability "
+            f"index of {of.drift:.2f}, at most {DRIFT_LIMIT} allowed",
+        ),
+    )
