@@ -140,10 +140,15 @@ def _judged(
     touch_risk = RiskSet.of_touches(touches, settings.touch_cap)
 
     def add_touches(dimension: Levels) -> None:
-        segments.add(dimension, success, touch_risk, baseline=hazard)
+        segments.add(dimension, success, touch_risk, baseline=hazard, standardized=True)
 
     def add_channels() -> None:
-        segments.add(channel_levels(paths, "channel"), paths.won, strata=channel_strata(paths))
+        segments.add(
+            channel_levels(paths, "channel"),
+            paths.won,
+            strata=channel_strata(paths),
+            standardized=True,
+        )
 
     def add_tiers() -> None:
         tier = paths.leads["tier"].fill_null(_UNKNOWN_TIER).to_numpy()
@@ -155,6 +160,7 @@ def _judged(
                     paths.won,
                     strata=channel_strata(paths, among),
                     baseline=float(paths.won[among].mean()),
+                    standardized=True,
                 )
 
     def add_sequences() -> None:
@@ -162,17 +168,21 @@ def _judged(
             dimension, strata = sequence_levels(paths, length, settings)
             if dimension.values:
                 baseline = float(paths.won[dimension.known].mean())
-                segments.add(dimension, paths.won, strata=strata, baseline=baseline)
+                segments.add(
+                    dimension, paths.won, strata=strata, baseline=baseline, standardized=True
+                )
 
     def add_counts() -> None:
         for dimension, strata in zip(count_levels(paths), count_strata(paths), strict=True):
             if dimension.known.any():
                 baseline = float(paths.won[dimension.known].mean())
-                segments.add(dimension, paths.won, strata=strata, baseline=baseline)
+                segments.add(
+                    dimension, paths.won, strata=strata, baseline=baseline, standardized=True
+                )
 
     def add_facts() -> None:
         for dimension in _fact_levels(touches, settings):
-            segments.add(dimension, success, touch_risk, baseline=hazard)
+            segments.add(dimension, success, touch_risk, baseline=hazard, standardized=True)
 
     blocks.step("channel_effectiveness", add_channels)
     blocks.step(
@@ -181,7 +191,7 @@ def _judged(
     )
     blocks.step(
         "first_touch_effectiveness",
-        lambda: segments.add(first_channel_levels(paths), paths.won, paths.risk),
+        lambda: segments.add(first_channel_levels(paths), paths.won, paths.risk, standardized=True),
     )
     blocks.step("sequence_patterns", add_sequences)
     blocks.step("tier_channel_effectiveness", add_tiers)

@@ -24,6 +24,7 @@ from cis_server.domain.vocabulary import Verdict
 from cis_server.stats.arrays import BoolArray, FloatArray, IntArray
 from cis_server.stats.multiplicity import benjamini_hochberg, ranked, verdict
 from cis_server.stats.rates import SegmentEstimates, Strata, estimate_segments
+from cis_server.stats.standardized import standardized_rates, stratified_p_values
 
 Posterior: TypeAlias = tuple[FloatArray, FloatArray, FloatArray]
 """Mean, 5 % and 95 % quantile, each of shape (values,)."""
@@ -78,6 +79,7 @@ class _Dimension:
     coverage: float
     strata: Strata | None
     posterior: Posterior | None
+    standardized: bool
 
 
 class Segments:
@@ -103,6 +105,7 @@ class Segments:
         baseline: float | None = None,
         strata: Strata | None = None,
         posterior: Posterior | None = None,
+        standardized: bool = False,
     ) -> None:
         """Add a dimension whose counts follow from its levels.
 
@@ -114,6 +117,9 @@ class Segments:
             strata: stratum counts worked out elsewhere, instead of `risk`.
             posterior: mean, low and high per value worked out elsewhere, instead of shrinking the
                 values towards each other.
+            standardized: judge by the comparison within strata, not by the raw counts: test, mean
+                and interval are those of `stats.standardized`. For dimensions that the score tier
+                or the length of a sequence decides.
         """
         if strata is None and risk is not None and levels.values:
             strata = risk.counts(levels)
@@ -127,6 +133,7 @@ class Segments:
             strata=strata,
             baseline=baseline,
             posterior=posterior,
+            standardized=standardized,
         )
 
     def add_counts(
@@ -141,6 +148,7 @@ class Segments:
         strata: Strata | None = None,
         baseline: float | None = None,
         posterior: Posterior | None = None,
+        standardized: bool = False,
     ) -> None:
         """Add a dimension by its counts.
 
@@ -154,6 +162,7 @@ class Segments:
             strata: counts per stratum for the stratified lift.
             baseline: rate of the population when it is not that of the run.
             posterior: as in `add`.
+            standardized: as in `add`.
         """
         self._dimensions.append(
             _Dimension(
@@ -167,6 +176,7 @@ class Segments:
                 coverage=coverage,
                 strata=strata,
                 posterior=posterior,
+                standardized=standardized,
             )
         )
 
@@ -219,6 +229,8 @@ class Segments:
         # Where a dimension is known for some units only, their own rate may differ from that of
         # the whole; a verdict has to hold against both.
         own = dimension.total_k / dimension.total_n if dimension.total_n else dimension.baseline
+        if dimension.standardized:
+            own = dimension.baseline  # what the estimate was standardized to
         first, second = (
             verdict(
                 estimate.low,
@@ -242,22 +254,42 @@ def _estimated(dimension: _Dimension) -> SegmentEstimates:
         baseline=dimension.baseline,
         strata=dimension.strata,
     )
+    if dimension.standardized and dimension.strata is not None and found.estimates:
+        return _standardized(found, dimension.strata, dimension.baseline)
     if dimension.posterior is None:
         return found
     mean, low, high = dimension.posterior
-    return replace(
-        found,
-        estimates=tuple(
-            replace(
-                estimate,
-                adjusted_rate=float(mean[i]),
-                low=float(low[i]),
-                high=float(high[i]),
-                adjusted_lift=float(mean[i])
-                / ((dimension.total_k - dimension.k[i] + 0.5) / (rest + 1.0))
-                if (rest := dimension.total_n - int(dimension.n[i]))
-                else None,
-            )
-            for i, estimate in enumerate(found.estimates)
-        ),
+    rest = dimension.total_n - dimension.n
+    others = (dimension.total_k - dimension.k + 0.5) / (rest + 1.0)
+    ratio = np.where(rest > 0, mean / others, np.nan)
+    return SegmentEstimates(_replaced(found.estimates, mean, low, high, ratio), found.p_values)
+
+
+def _standardized(found: SegmentEstimates, strata: Strata, baseline: float) -> SegmentEstimates:
+    rates = standardized_rates(strata, baseline)
+    return SegmentEstimates(
+        _replaced(found.estimates, rates.mean, rates.low, rates.high, rates.ratio),
+        stratified_p_values(strata),
+    )
+
+
+def _replaced(
+    estimates: tuple[RateEstimate, ...],
+    mean: FloatArray,
+    low: FloatArray,
+    high: FloatArray,
+    ratio: FloatArray,
+) -> tuple[RateEstimate, ...]:
+    """The estimates with another posterior, where there is one."""
+    return tuple(
+        replace(
+            estimate,
+            adjusted_rate=float(mean[i]),
+            low=float(low[i]),
+            high=float(high[i]),
+            adjusted_lift=float(ratio[i]) if np.isfinite(ratio[i]) else None,
+        )
+        if np.isfinite(mean[i])
+        else estimate
+        for i, estimate in enumerate(estimates)
     )

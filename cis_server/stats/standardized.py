@@ -1,0 +1,107 @@
+"""Rates as they would be if every segment had the same confounders, and the test that goes with it.
+
+Where something else (the score tier, how far a sequence got) decides both who is in a segment and
+who converts, raw rates compare unlike with unlike. Here a segment is compared with the rest within
+strata, and the ratio is put back on the scale of the whole: if a share e of the rows is exposed and
+exposure multiplies the rate by r, the whole rate h is h1 (e + (1 - e) / r), so that
+
+    h1 = h r / (e r + 1 - e).
+
+r = 1 gives the rate of the whole, and h1 > h exactly when r > 1.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from scipy import special
+
+from cis_server.stats.arrays import FloatArray
+from cis_server.stats.rates import Strata
+from cis_server.stats.stratified import stratified_lift
+
+_Z90: Final = 1.6448536269514722
+LOG_RATIO_SD: Final = 0.7
+"""Prior standard deviation of log r: most ratios lie between 1/3 and 3."""
+
+
+def stratified_p_values(strata: Strata) -> FloatArray:
+    """Two-sided Cochran-Mantel-Haenszel test of each segment against the rest of each stratum.
+
+    z = sum_s (k1 - n1 K / N) / sqrt(sum_s n1 n0 K (N - K) / (N^2 (N - 1))), without continuity
+    correction (Mantel & Haenszel 1959).
+
+    Args:
+        strata: counts of m segments.
+
+    Returns:
+        (m,) p-values; NaN where no stratum allows a comparison.
+    """
+    excess, variance = _excess(strata)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        p: FloatArray = 2.0 * special.ndtr(-np.abs(excess) / np.sqrt(variance))
+    return np.where(variance > 0, p, np.nan)
+
+
+@dataclass(frozen=True, slots=True)
+class StandardizedRates:
+    """Rates with the strata held fixed; NaN where no stratum allows a comparison.
+
+    Attributes:
+        mean: (m,) centre of each rate.
+        low: (m,) 5 % bound.
+        high: (m,) 95 % bound.
+        ratio: (m,) shrunk ratio to the rest.
+    """
+
+    mean: FloatArray
+    low: FloatArray
+    high: FloatArray
+    ratio: FloatArray
+
+
+def standardized_rates(strata: Strata, whole: float) -> StandardizedRates:
+    """Rate of each segment with the strata held fixed, with its 90 % interval.
+
+    log r has the Mantel-Haenszel estimate with the variance of Greenland & Robins, or, where one
+    side has no conversion, Peto's one-step estimate (Yusuf et al. 1985); it is shrunk by a normal
+    prior around 0 with `LOG_RATIO_SD`.
+
+    Args:
+        strata: counts of m segments.
+        whole: rate of all segments together, 0..1.
+    """
+    found = stratified_lift(strata.k, strata.n, strata.total_k, strata.total_n)
+    excess, variance = _excess(strata)
+    bounded = np.isfinite(found.low) & np.isfinite(found.high) & (found.lift > 0)
+    with np.errstate(divide="ignore", invalid="ignore"):
+        log_ratio = np.where(bounded, np.log(found.lift), excess / variance)
+        spread = (np.log(found.high) - np.log(found.low)) / (2.0 * _Z90)
+        sd = np.where(bounded, spread, 1.0 / np.sqrt(variance))
+    precision = 1.0 / np.square(sd) + 1.0 / LOG_RATIO_SD**2
+    centre = log_ratio / np.square(sd) / precision
+    half = _Z90 / np.sqrt(precision)
+    exposed = np.atleast_2d(np.asarray(strata.n, dtype=np.float64)).sum(axis=1)
+    share = exposed / max(float(np.asarray(strata.total_n).sum()), 1.0)
+
+    def rate(log_r: FloatArray) -> FloatArray:
+        r = np.exp(log_r)
+        standard = np.clip(whole * r / (share * r + 1.0 - share), 0.0, 1.0)
+        return np.where(variance > 0, standard, np.nan)
+
+    ratio = np.where(variance > 0, np.exp(centre), np.nan)
+    return StandardizedRates(rate(centre), rate(centre - half), rate(centre + half), ratio)
+
+
+def _excess(strata: Strata) -> tuple[FloatArray, FloatArray]:
+    """Conversions beyond the expected number and their variance, per segment, over strata."""
+    k1 = np.atleast_2d(np.asarray(strata.k, dtype=np.float64))
+    n1 = np.atleast_2d(np.asarray(strata.n, dtype=np.float64))
+    total_k = np.asarray(strata.total_k, dtype=np.float64)
+    total_n = np.asarray(strata.total_n, dtype=np.float64)
+    size = np.maximum(total_n, 1.0)
+    excess = (k1 - n1 * (total_k / size)).sum(axis=1)
+    spread = total_k * (total_n - total_k) / (np.square(size) * np.maximum(total_n - 1.0, 1.0))
+    return excess, (n1 * (total_n - n1) * spread).sum(axis=1)

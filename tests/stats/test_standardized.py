@@ -1,0 +1,61 @@
+"""Rates with the strata held fixed."""
+
+import numpy as np
+import pytest
+from statsmodels.stats.contingency_tables import StratifiedTable
+
+from cis_server.stats.rates import Strata
+from cis_server.stats.standardized import standardized_rates, stratified_p_values
+
+
+def strata(seed: int, ratio: float = 1.0, size: int = 4000) -> Strata:
+    """Two strata with rates .02 and .10; the segment is nine times as common in the second."""
+    rng = np.random.default_rng(seed)
+    base, exposure = np.array([0.02, 0.10]), np.array([0.1, 0.9])
+    n1 = rng.binomial(size, exposure)
+    k1 = rng.binomial(n1, base * ratio)
+    k0 = rng.binomial(size - n1, base)
+    return Strata(k=k1[None, :], n=n1[None, :], total_k=k1 + k0, total_n=np.full(2, size))
+
+
+def test_the_test_is_that_of_statsmodels() -> None:
+    counts = strata(3, ratio=1.3)
+    k1, n1 = np.asarray(counts.k)[0], np.asarray(counts.n)[0]
+    k0, n0 = np.asarray(counts.total_k) - k1, np.asarray(counts.total_n) - n1
+    tables = [np.array([[k1[s], n1[s] - k1[s]], [k0[s], n0[s] - k0[s]]]) for s in range(2)]
+    expected = StratifiedTable(tables).test_null_odds(correction=False).pvalue
+    assert stratified_p_values(counts)[0] == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_confounded_segment_has_the_rate_of_the_whole() -> None:
+    inside = 0
+    for seed in range(100):
+        counts = strata(seed)
+        whole = float(np.sum(counts.total_k) / np.sum(counts.total_n))
+        found = standardized_rates(counts, whole)
+        inside += bool(found.low[0] <= whole <= found.high[0])
+        raw = float(np.sum(counts.k) / np.sum(counts.n))
+        assert abs(found.mean[0] - whole) < abs(raw - whole)
+    assert 84 <= inside <= 96
+
+
+def test_a_planted_ratio_comes_out_on_the_scale_of_the_whole() -> None:
+    counts = strata(1, ratio=1.5, size=200_000)
+    whole = float(np.sum(counts.total_k) / np.sum(counts.total_n))
+    found = standardized_rates(counts, whole)
+    assert found.low[0] > whole
+    assert found.ratio[0] == pytest.approx(1.5, rel=0.05)
+    assert found.mean[0] == pytest.approx(whole * 1.5 / (0.5 * 1.5 + 0.5), rel=0.03)
+
+
+def test_a_segment_without_conversions_is_low_and_finite() -> None:
+    counts = Strata(k=[[0]], n=[[300]], total_k=[60], total_n=[900])
+    found = standardized_rates(counts, 60 / 900)
+    assert 0 < found.low[0] < found.mean[0] < found.high[0] < 60 / 900
+    assert stratified_p_values(counts)[0] < 1e-6
+
+
+def test_nothing_to_compare_is_not_a_number() -> None:
+    counts = Strata(k=[[5]], n=[[50]], total_k=[5], total_n=[50])
+    assert np.isnan(stratified_p_values(counts)).all()
+    assert np.isnan(standardized_rates(counts, 0.1).mean).all()
