@@ -187,7 +187,7 @@ def paired_gains(
     """Bootstrap of the gain of ``candidate`` over ``baseline``, pairing kept.
 
     Leads (or whole groups, e.g. the leads of one company, which share their fate) are drawn with
-    replacement as multinomial counts, and both models are judged on the same draw; the interval is
+    replacement, and both models are judged on the same draw; the interval is
     the percentile interval (Efron & Tibshirani 1993, ch. 13). Resamples without a positive carry
     no average precision and are left out.
 
@@ -232,9 +232,10 @@ def paired_gains(
     blocks = []
     block = max(1, _BLOCK // len(outcome))
     for start in range(0, draws, block):
-        counts = generator.multinomial(
-            units, np.full(units, 1.0 / units), size=min(block, draws - start)
-        )
+        drawn = min(block, draws - start)
+        picks = generator.integers(0, units, size=(drawn, units))
+        picks += units * np.arange(drawn)[:, None]
+        counts = np.bincount(picks.reshape(-1), minlength=drawn * units).reshape(drawn, units)
         weights = counts[:, unit].astype(np.float64)
         blocks.append(gains(weights[weights @ outcome > 0.0]))
     tail = (1.0 - level) / 2.0

@@ -348,7 +348,7 @@ def _out_of_fold(
             k = grouped.k - np.bincount(row[out], outcome[out], minlength=len(grouped.n))
             used = n > 0
             training = GroupedRows(grouped.x[used], n[used], k[used])
-            fit = _fit_simplex(training, varying & (np.ptp(training.x, axis=0) > 0.0), strength)
+            fit = _fit_simplex(training, varying, strength)
             learned[out] = special.expit(
                 fit.intercept + fit.slope * (grouped.x @ fit.weights)[row[out]]
             )

@@ -23,8 +23,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
+from cis_server.domain.runs import Gate
 from cis_server.domain.weights import DECIMALS, Weights, rounded_weights
-from cis_server.learning.gates import Gate, refused_by
 from cis_server.learning.weights import (
     DEFAULTS,
     MINIMUM_PER_CLASS,
@@ -111,12 +111,12 @@ def learn_weights(
         group_rows(rows[complete], np.asarray(y, dtype=np.float64)[complete]), generator
     )
     gates = _gates(result, test)
-    refused = refused_by(gates)
+    refused = [gate for gate in gates if not gate.passed]
     if refused:
         result = replace(
             result,
             status=WeightsStatus.NOT_BETTER,
-            reason="; ".join(gate.detail for gate in refused),
+            reason="; ".join(gate.text for gate in refused),
         )
     promotable, limited = result.weights, False
     if live is not None and promotions >= 1:
@@ -227,34 +227,34 @@ def _gates(result: WeightsResult, test: DevianceTest) -> tuple[Gate, ...]:
     others = result.n - result.n_converted
     return (
         Gate(
-            "converted",
-            result.n_converted,
-            MINIMUM_PER_CLASS,
-            result.n_converted >= MINIMUM_PER_CLASS,
-            f"{result.n_converted} leads converted, {MINIMUM_PER_CLASS} needed",
+            name="converted",
+            value=result.n_converted,
+            bound=MINIMUM_PER_CLASS,
+            passed=result.n_converted >= MINIMUM_PER_CLASS,
+            text=f"{result.n_converted} leads converted, {MINIMUM_PER_CLASS} needed",
         ),
         Gate(
-            "not_converted",
-            others,
-            MINIMUM_PER_CLASS,
-            others >= MINIMUM_PER_CLASS,
-            f"{others} leads did not convert, {MINIMUM_PER_CLASS} needed",
+            name="not_converted",
+            value=others,
+            bound=MINIMUM_PER_CLASS,
+            passed=others >= MINIMUM_PER_CLASS,
+            text=f"{others} leads did not convert, {MINIMUM_PER_CLASS} needed",
         ),
         Gate(
-            "nested_deviance",
-            test.p_value,
-            SIGNIFICANCE,
-            test.p_value <= SIGNIFICANCE,
-            f"other proportions than the defaults explain the outcomes by a deviance of "
+            name="nested_deviance",
+            value=test.p_value,
+            bound=SIGNIFICANCE,
+            passed=test.p_value <= SIGNIFICANCE,
+            text=f"other proportions than the defaults explain the outcomes by a deviance of "
             f"{test.deviance:.1f}; {test.threshold:.1f} would be chance at {SIGNIFICANCE:.0%} "
             f"(p = {test.p_value:.3f})",
         ),
         Gate(
-            "out_of_fold_gain",
-            gain,
-            0.0,
-            gain > 0.0,
-            f"on leads they were not fitted on, the learned weights change the log-loss per lead "
-            f"by {-gain:+.5f}; it must fall",
+            name="out_of_fold_gain",
+            value=gain,
+            bound=0.0,
+            passed=gain > 0.0,
+            text=f"on leads they were not fitted on, the learned weights change the log-loss per "
+            f"lead by {-gain:+.5f}; it must fall",
         ),
     )

@@ -67,6 +67,7 @@ def fit_logistic(
     *,
     prior_precision: FloatArray | float = 1.0,
     prior_mean: FloatArray | None = None,
+    intercept_prior: tuple[float, float] = (0.0, 1e-4),
     offset: FloatArray | None = None,
     row_weights: FloatArray | None = None,
     start: tuple[float, FloatArray] | None = None,
@@ -81,6 +82,8 @@ def fit_logistic(
         prior_precision: of the slopes: a number (ridge), (p,) a diagonal, or (p, p) a symmetric
             positive semi-definite matrix. On the scale of the summed log-likelihood.
         prior_mean: (p,) centre of the prior; None is 0.
+        intercept_prior: (mean, precision) of the intercept; the default says next to nothing and
+            only keeps it finite when one class is absent.
         offset: (n,) known part of the log-odds.
         row_weights: (n,) how often each row counts, >= 0.
         start: intercept and slopes to start from; any start reaches the same mode.
@@ -88,8 +91,8 @@ def fit_logistic(
         tolerance: largest change of a coefficient that counts as standing still.
 
     Returns:
-        The fit. The intercept carries a prior N(0, 1e4) only, which keeps it finite when one class
-        is absent.
+        The fit. Sums run over the rows in their order: to get the same last bit for the same rows,
+        bring them into one order first.
 
     Raises:
         ValueError: shapes do not agree or values are not finite.
@@ -101,7 +104,9 @@ def fit_logistic(
     weight = np.ones(n) if row_weights is None else np.asarray(row_weights, dtype=np.float64)
     base = np.zeros(n) if offset is None else np.asarray(offset, dtype=np.float64)
     precision = _precision_matrix(prior_precision, p)
+    precision[0, 0] = intercept_prior[1]
     centre = np.zeros(p + 1)
+    centre[0] = intercept_prior[0]
     if prior_mean is not None:
         centre[1:] = prior_mean
     if start is None:
@@ -146,7 +151,6 @@ def _precision_matrix(prior_precision: FloatArray | float, p: int) -> FloatArray
         result[1:, 1:] = given
     else:
         result[range(1, p + 1), range(1, p + 1)] = given
-    result[0, 0] = 1e-4
     return result
 
 
