@@ -1,0 +1,344 @@
+"""Reading one client's window into columns, and keeping it so that a run can be repeated.
+
+Postgres streams binary `COPY` through ADBC into Arrow, Polars takes the buffers over: no Python
+object a row. Polars and ADBC are imported when they are needed; only workers pay for them.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import hashlib
+import json
+import os
+import shutil
+import tempfile
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Final
+from urllib.parse import quote
+
+from sqlalchemy import Connection, text
+
+from cis_server.domain.dataset import FRAMES, Dataset, Window
+from cis_server.domain.tiers import tier_of
+from cis_server.errors import DataError, StoreUnavailable
+from cis_server.persistence.connections import Role, libpq_url
+from cis_server.persistence.dataset_queries import QUERIES
+
+if TYPE_CHECKING:
+    import polars as pl
+
+FORMAT: Final = 1
+"""Version of the saved form."""
+
+_KEYS: Final[dict[str, tuple[str, ...]]] = {
+    "leads": ("lead_id",),
+    "activities": ("lead_id", "occurred_at", "activity_id"),
+    "email_events": ("lead_id", "occurred_at", "activity_id", "event_type"),
+    "meetings": ("meeting_id",),
+    "deals": ("deal_id",),
+    "deal_stages": ("deal_id", "changed_at", "to_stage"),
+    "threads": ("thread_id",),
+    "messages": ("thread_id", "position"),
+}
+
+_LEADS = {
+    "lead_id": "text", "campaign_id": "text", "status": "text", "title": "text",
+    "seniority": "text", "industry": "text", "employee_count": "int", "revenue": "float",
+    "total_funding": "float", "technologies": "texts", "latest_funding_stage": "text",
+    "latest_funding_date": "date", "employment_start_date": "date", "is_hiring": "bool",
+    "founded_year": "int", "city": "text", "region": "text", "country": "text",
+    "person_city": "text", "person_region": "text", "person_country": "text", "timezone": "text",
+    "email_status": "text", "has_email": "bool", "has_phone": "bool", "phone_verified": "bool",
+    "has_linkedin": "bool", "has_personal_email": "bool", "call_register_listed": "bool",
+    "bounce_count": "int", "unsubscribed": "bool", "do_not_contact": "bool",
+    "company_key": "text", "employment_history": "text", "attributes": "text",
+    "objections": "texts", "rejection_reason": "text", "created_at": "instant",
+    "first_contacted_at": "instant", "converted_at": "instant",
+    "sequence_completed_at": "instant", "conversion_type": "text", "score": "int", "tier": "text",
+    "components": "text",
+}  # fmt: skip
+_ACTIVITIES = {
+    "activity_id": "text", "lead_id": "text", "campaign_id": "text", "channel": "text",
+    "action": "text", "occurred_at": "instant", "time_precision": "text", "touch_number": "int",
+    "gap_days": "float", "local_weekday": "int", "local_hour": "int", "lead_timezone": "text",
+    "converting": "bool", "human_opened_at": "instant", "human_clicked_at": "instant",
+    "replied_at": "instant", "machine_open": "bool", "minutes_to_open": "float",
+    "minutes_to_click": "float", "minutes_to_reply": "float", "template_id": "text",
+    "ab_test_id": "text", "ab_variant": "text", "ai_model": "text", "prompt_version": "text",
+    "links": "int", "content": "text",
+}  # fmt: skip
+COLUMNS: Final[dict[str, dict[str, str]]] = {
+    "leads": _LEADS,
+    "activities": _ACTIVITIES,
+    "email_events": {
+        "activity_id": "text", "lead_id": "text", "event_type": "text", "occurred_at": "instant",
+        "is_machine": "bool",
+    },
+    "meetings": {
+        "meeting_id": "text", "lead_id": "text", "campaign_id": "text", "booked_at": "instant",
+        "scheduled_at": "instant", "confirmed": "bool", "reminder_sent": "bool",
+        "showed_up": "bool", "rescheduled_count": "int", "meeting_type": "text",
+        "outcome": "text", "converting_channel": "text", "deal_id": "text",
+    },
+    "deals": {
+        "deal_id": "text", "lead_id": "text", "meeting_id": "text", "currency": "text",
+        "stage": "text", "lost_reason": "text", "first_touch_channel": "text", "value": "float",
+        "won": "bool", "created_at": "instant", "closed_at": "instant",
+        "touches_before_deal": "int",
+    },
+    "deal_stages": {
+        "deal_id": "text", "from_stage": "text", "to_stage": "text", "changed_at": "instant",
+        "days_in_previous_stage": "float",
+    },
+    "threads": {
+        "thread_id": "text", "lead_id": "text", "channel": "text", "status": "text",
+        "outcome": "text", "created_at": "instant", "message_count": "int",
+        "our_message_count": "int", "their_message_count": "int", "escalated": "bool",
+    },
+    "messages": {
+        "thread_id": "text", "direction": "text", "intent": "text", "objection": "text",
+        "sentiment": "text", "sentiment_score": "float", "sent_at": "instant",
+        "response_minutes": "float", "position": "int", "question_key": "text",
+    },
+}  # fmt: skip
+"""Frame -> column -> kind (text, texts, int, float, bool, date, instant), in order."""
+
+
+def read_dataset(url: str, client_id: str, window: Window) -> Dataset:
+    """Read everything a run looks at, as of one moment of the database.
+
+    Args:
+        url: ``postgresql://`` URI; the rights of ``cis_reader`` are taken for the reading.
+        client_id: the client.
+        window: start and instant of knowledge, both aware.
+
+    Raises:
+        StoreUnavailable: the database is away.
+    """
+    import adbc_driver_manager
+    import adbc_driver_postgresql.dbapi as adbc
+    import polars as pl
+
+    bounds = (client_id, window.start, window.as_of)
+    frames: dict[str, pl.DataFrame] = {}
+    try:
+        with adbc.connect(libpq_url(url)) as connection, connection.cursor() as cursor:
+            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
+            cursor.execute("SET LOCAL timezone = 'UTC'")
+            # The client id comes first: it must not be read with the rights of the role alone.
+            cursor.execute("SELECT set_config('cis.client_id', $1, true)", (client_id,))
+            cursor.fetchall()
+            cursor.execute(f"SET LOCAL ROLE {Role.READER.value}")
+            for name in FRAMES:
+                cursor.execute(QUERIES[name], bounds)
+                frames[name] = pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
+    except adbc_driver_manager.OperationalError as error:
+        raise StoreUnavailable("the database is away or did not answer in time") from error
+    frames["leads"] = _anonymous(frames["leads"])
+    return _dataset(client_id, window, frames)
+
+
+def save_dataset(dataset: Dataset, folder: Path) -> Dataset:
+    """Keep a dataset as Parquet under its content hash; an equal one is kept once.
+
+    The files appear together or not at all: they are written beside and renamed.
+
+    Args:
+        dataset: as read.
+        folder: ``Settings.datasets``; made when missing, readable by its owner only.
+
+    Returns:
+        The dataset with its `path`.
+    """
+    place = folder / quote(dataset.client_id, safe="") / dataset.content_hash[:32]
+    if not place.exists():
+        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        beside = Path(tempfile.mkdtemp(prefix=".writing-", dir=place.parent))
+        try:
+            for name in FRAMES:
+                _frame(dataset, name).write_parquet(beside / f"{name}.parquet", statistics=False)
+            (beside / "manifest.json").write_text(json.dumps(manifest(dataset), indent=2))
+            _rename_unless_there(beside, place)
+        finally:
+            shutil.rmtree(beside, ignore_errors=True)
+    return dataclasses.replace(dataset, path=str(place))
+
+
+def load_dataset(place: Path) -> Dataset:
+    """A saved dataset, checked against its hash.
+
+    Raises:
+        DataError: files are missing, broken or not what the manifest says.
+    """
+    import polars as pl
+
+    try:
+        said = json.loads((place / "manifest.json").read_text())
+        window = Window(
+            start=dt.datetime.fromisoformat(said["window_start"]),
+            as_of=dt.datetime.fromisoformat(said["as_of"]),
+        )
+        frames = {name: pl.read_parquet(place / f"{name}.parquet") for name in FRAMES}
+        dataset = _dataset(said["client_id"], window, frames)
+        expected = said["content_hash"]
+    except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
+        raise DataError(f"the dataset in {place} cannot be read: {error}") from error
+    if dataset.content_hash != expected:
+        raise DataError(f"the dataset in {place} is not the one its manifest describes")
+    return dataclasses.replace(dataset, path=str(place))
+
+
+def manifest(dataset: Dataset) -> dict[str, Any]:
+    """What a dataset is, as JSON: client, window, hash, and rows of each frame."""
+    return {
+        "format": FORMAT,
+        "client_id": dataset.client_id,
+        "window_start": dataset.window.start.isoformat(),
+        "as_of": dataset.window.as_of.isoformat(),
+        "content_hash": dataset.content_hash,
+        "rows": {name: _frame(dataset, name).height for name in FRAMES},
+    }
+
+
+def record_snapshot(connection: Connection, dataset: Dataset, run_id: str) -> None:
+    """Note in the database that a run used this dataset; the same content is noted once."""
+    connection.execute(
+        text(
+            "INSERT INTO dataset_snapshots (client_id, content_hash, run_id, window_start, as_of,"
+            " path, row_counts, manifest)"
+            " VALUES (:client, :hash, :run, :start, :as_of, :path, CAST(:rows AS jsonb),"
+            " CAST(:manifest AS jsonb))"
+            " ON CONFLICT (client_id, content_hash) DO UPDATE SET run_id = excluded.run_id,"
+            " path = excluded.path"
+        ),
+        {
+            "client": dataset.client_id,
+            "hash": dataset.content_hash,
+            "run": run_id,
+            "start": dataset.window.start,
+            "as_of": dataset.window.as_of,
+            "path": dataset.path,
+            "rows": json.dumps(manifest(dataset)["rows"]),
+            "manifest": json.dumps(manifest(dataset)),
+        },
+    )
+
+
+def content_hash(dataset: Dataset) -> str:
+    """SHA-256 over client, window and all rows in key order, as hexadecimal digits.
+
+    It depends on the values alone: not on row order, on how buffers are cut, or on the version of
+    a file format.
+    """
+    digest = hashlib.sha256()
+    _feed(digest, dataset.client_id.encode())
+    for instant in (dataset.window.start, dataset.window.as_of):
+        _feed(digest, instant.astimezone(dt.UTC).isoformat().encode())
+    for name in FRAMES:
+        frame = _frame(dataset, name)
+        _feed(digest, f"{name}:{frame.height}".encode())
+        for column in sorted(COLUMNS[name]):
+            _feed(digest, column.encode())
+            _feed_column(digest, frame[column])
+    return digest.hexdigest()
+
+
+def _dataset(client_id: str, window: Window, frames: dict[str, pl.DataFrame]) -> Dataset:
+    tidy = {
+        # All columns after the key break ties, so that equal keys cannot change the order.
+        name: _typed(frames[name], COLUMNS[name]).sort(
+            *_KEYS[name], *(c for c, kind in COLUMNS[name].items() if kind != "texts"),
+            nulls_last=True,
+        )
+        for name in FRAMES
+    }  # fmt: skip
+    dataset = Dataset(
+        client_id=client_id,
+        window=window,
+        leads=tidy["leads"],
+        activities=tidy["activities"],
+        email_events=tidy["email_events"],
+        meetings=tidy["meetings"],
+        deals=tidy["deals"],
+        deal_stages=tidy["deal_stages"],
+        threads=tidy["threads"],
+        messages=tidy["messages"],
+    )
+    return dataclasses.replace(dataset, content_hash=content_hash(dataset))
+
+
+def _typed(frame: pl.DataFrame, columns: dict[str, str]) -> pl.DataFrame:
+    import polars as pl
+
+    kinds: dict[str, Any] = {
+        "text": pl.String,
+        "texts": pl.List(pl.String),
+        "int": pl.Int64,
+        "float": pl.Float64,
+        "bool": pl.Boolean,
+        "date": pl.Date,
+        "instant": pl.Datetime("us", "UTC"),
+    }
+    return frame.select(pl.col(name).cast(kinds[kind]) for name, kind in columns.items())
+
+
+def _anonymous(leads: pl.DataFrame) -> pl.DataFrame:
+    """Domains as keys that only tell equal from different; tiers of the scores."""
+    import polars as pl
+
+    domains = leads["company_key"].str.strip_chars().str.to_lowercase()
+    keys = {
+        domain: hashlib.blake2b(domain.encode(), digest_size=8).hexdigest()
+        for domain in domains.unique().drop_nulls()
+    }
+    tiers = {score: tier_of(score).label for score in range(101)}
+    return leads.with_columns(
+        domains.replace_strict(keys, default=None, return_dtype=pl.String).alias("company_key"),
+        leads["score"]
+        .cast(pl.Int64)
+        .replace_strict(tiers, default=None, return_dtype=pl.String)
+        .alias("tier"),
+    )
+
+
+def _frame(dataset: Dataset, name: str) -> pl.DataFrame:
+    frame: pl.DataFrame = getattr(dataset, name)
+    return frame
+
+
+def _rename_unless_there(beside: Path, place: Path) -> None:
+    try:
+        os.rename(beside, place)  # noqa: PTH104 - Path.rename replaces an empty folder too
+    except OSError:
+        if not place.exists():
+            raise
+
+
+def _feed(digest: hashlib._Hash, data: bytes) -> None:
+    digest.update(len(data).to_bytes(8, "little"))
+    digest.update(data)
+
+
+def _feed_column(digest: hashlib._Hash, column: pl.Series) -> None:
+    import polars as pl
+
+    _feed(digest, str(column.dtype).encode())
+    _feed(digest, column.is_null().cast(pl.UInt8).to_numpy().tobytes())
+    if isinstance(column.dtype, pl.List):
+        lengths = column.list.len().fill_null(0)
+        _feed(digest, lengths.cast(pl.UInt32).to_numpy().tobytes())
+        # An empty list explodes to one null, which tells nothing that its length does not.
+        column = column.filter(lengths > 0).explode()
+        _feed(digest, column.is_null().cast(pl.UInt8).to_numpy().tobytes())
+    if column.dtype == pl.String:
+        filled = column.fill_null("")
+        _feed(digest, filled.str.len_bytes().to_numpy().tobytes())
+        joined = filled.str.join("").to_list()
+        _feed(digest, (joined[0] or "").encode() if joined else b"")
+        return
+    zero: Any = False if column.dtype == pl.Boolean else 0
+    physical = column.to_physical().fill_null(zero)
+    if physical.dtype == pl.Boolean:
+        physical = physical.cast(pl.UInt8)
+    _feed(digest, physical.to_numpy().tobytes())

@@ -1,0 +1,162 @@
+"""The reads behind `dataset`: one per frame, cut at the run's instant of knowledge.
+
+Parameters: ``$1`` client, ``$2`` start of the window, ``$3`` `as_of`. What happened after `as_of`
+has not happened: later rows are left out, later outcomes are null, and a status that only a later
+event explains is taken back. Personal data stays behind: contact fields become flags, and of a
+message only its measured features pass.
+"""
+
+from __future__ import annotations
+
+from typing import Final
+
+# Text of the message and of what was said in a call; the rest of a snapshot is measurements.
+_TEXT_KEYS: Final = (
+    *("body", "body_full", "body_preview", "subject", "message_body", "connection_note"),
+    *("script_content", "notes", "links"),
+)
+
+_IN_WINDOW = "(l.{column} >= $2 AND l.{column} <= $3)"
+
+# A touch inside the window or an outcome inside it makes a lead part of the run.
+_LEADS_SEEN = f"""
+    SELECT l.* FROM leads l
+    WHERE l.client_id = $1 AND l.deleted_at IS NULL AND (
+        EXISTS (SELECT FROM activities a
+                WHERE a.client_id = $1 AND a.lead_id = l.lead_id AND a.action = 'sent'
+                  AND a.occurred_at BETWEEN $2 AND $3)
+        OR {_IN_WINDOW.format(column="converted_at")}
+        OR {_IN_WINDOW.format(column="sequence_completed_at")}
+        OR {_IN_WINDOW.format(column="rejected_at")}
+        OR {_IN_WINDOW.format(column="unsubscribed_at")})
+"""
+
+
+def _until_now(column: str, alias: str = "a") -> str:
+    """The instant if it had come by then."""
+    return f"CASE WHEN {alias}.{column} <= $3 THEN {alias}.{column} END"
+
+
+QUERIES: Final[dict[str, str]] = {
+    "leads": f"""
+SELECT l.lead_id, l.campaign_id,
+       CASE WHEN (l.status IN ('converted', 'meeting_booked') AND l.converted_at > $3)
+              OR (l.status = 'exhausted' AND l.sequence_completed_at > $3)
+              OR (l.status = 'not_interested' AND l.rejected_at > $3)
+              OR (l.status = 'unsubscribed' AND l.unsubscribed_at > $3)
+            THEN 'in_sequence' ELSE l.status END AS status,
+       l.title, l.seniority, l.industry, l.employee_count::bigint AS employee_count, l.revenue,
+       l.total_funding, nullif(l.technologies, '{{}}') AS technologies, l.latest_funding_stage,
+       l.latest_funding_date, l.employment_start_date, l.is_hiring,
+       l.founded_year::bigint AS founded_year, l.city, l.region, l.country, l.person_city,
+       l.person_region, l.person_country, l.timezone, l.email_status,
+       l.email IS NOT NULL AS has_email, l.phone IS NOT NULL AS has_phone, l.phone_verified,
+       l.linkedin_url IS NOT NULL AS has_linkedin,
+       l.personal_email IS NOT NULL AS has_personal_email, l.call_register_listed,
+       greatest(l.bounce_count, l.bounces_seen)::bigint AS bounce_count,
+       CASE WHEN l.unsubscribed_at > $3 THEN false
+            ELSE l.unsubscribed OR l.unsubscribed_at IS NOT NULL END AS unsubscribed,
+       l.do_not_contact, l.domain AS company_key, l.employment_history::text AS employment_history,
+       l.attributes::text AS attributes,
+       CASE WHEN l.rejected_at > $3 THEN '{{}}' ELSE l.objections END AS objections,
+       CASE WHEN l.rejected_at > $3 THEN NULL ELSE l.rejection_reason END AS rejection_reason,
+       -- An import writes today's date on leads of years ago.
+       least(l.created_at, l.first_contacted_at, l.converted_at) AS created_at,
+       {_until_now("first_contacted_at", "l")} AS first_contacted_at,
+       {_until_now("converted_at", "l")} AS converted_at,
+       {_until_now("sequence_completed_at", "l")} AS sequence_completed_at,
+       CASE WHEN l.converted_at > $3 THEN NULL ELSE l.conversion_type END AS conversion_type,
+       CASE WHEN l.first_contacted_at > $3 OR l.first_contacted_at IS NULL THEN NULL
+            WHEN l.scored_at <= l.first_contacted_at THEN l.score::bigint
+            -- Scored again since: under the default weights the score is the sum of the points.
+            ELSE (SELECT sum(points.value::bigint)::bigint
+                  FROM jsonb_each_text(l.components_at_first_touch) points)
+       END AS score,
+       l.components_at_first_touch::text AS components
+FROM ({_LEADS_SEEN}) l
+""",
+    "activities": f"""
+SELECT a.activity_id::text AS activity_id, a.lead_id, a.campaign_id, a.channel, a.action,
+       a.occurred_at, a.time_precision, a.touch_number::bigint AS touch_number, a.gap_days,
+       a.local_weekday::bigint AS local_weekday, a.local_hour::bigint AS local_hour,
+       a.lead_timezone, a.converting AND l.converted_at <= $3 AS converting,
+       {_until_now("human_opened_at")} AS human_opened_at,
+       {_until_now("human_clicked_at")} AS human_clicked_at,
+       {_until_now("replied_at")} AS replied_at,
+       a.machine_open AND a.opened_at <= $3 AS machine_open,
+       CASE WHEN a.human_opened_at <= $3 THEN a.time_to_open_minutes END AS minutes_to_open,
+       CASE WHEN a.human_clicked_at <= $3 THEN a.time_to_click_minutes END AS minutes_to_click,
+       CASE WHEN a.replied_at <= $3 THEN a.time_to_reply_minutes END AS minutes_to_reply,
+       a.template_id, a.ab_test_id, a.ab_variant, a.ai_model_used AS ai_model, a.prompt_version,
+       cardinality(a.links_included)::bigint AS links,
+       (a.content_snapshot - '{{{",".join(_TEXT_KEYS)}}}'::text[])::text AS content
+FROM activities a
+JOIN ({_LEADS_SEEN}) l ON l.lead_id = a.lead_id
+WHERE a.client_id = $1 AND a.occurred_at BETWEEN $2 AND $3
+""",
+    "email_events": f"""
+SELECT e.activity_id::text AS activity_id, e.lead_id, e.event_type, e.occurred_at, e.is_machine
+FROM email_events e
+JOIN ({_LEADS_SEEN}) l ON l.lead_id = e.lead_id
+WHERE e.client_id = $1 AND e.occurred_at BETWEEN $2 AND $3
+""",
+    "meetings": """
+SELECT m.meeting_id, m.lead_id, m.campaign_id, m.booked_at, m.scheduled_at,
+       m.confirmed AND coalesce(m.confirmed_at <= $3, true) AS confirmed,
+       m.reminder_sent AND coalesce(m.reminder_sent_at <= $3, true) AS reminder_sent,
+       CASE WHEN coalesce(m.showed_up_confirmed_at, m.outcome_at, m.scheduled_at) > $3 THEN NULL
+            ELSE m.showed_up END AS showed_up,
+       m.rescheduled_count::bigint AS rescheduled_count, m.meeting_type,
+       CASE WHEN coalesce(m.outcome_at, m.scheduled_at) > $3 THEN NULL ELSE m.outcome END
+           AS outcome,
+       m.converting_channel, d.deal_id
+FROM meetings m
+LEFT JOIN deals d ON d.client_id = $1 AND d.deal_id = m.deal_id AND d.opened_at <= $3
+WHERE m.client_id = $1 AND m.booked_at BETWEEN $2 AND $3
+""",
+    # Deals look back further than the touches that led to them, so the window does not cut them.
+    "deals": """
+SELECT d.deal_id, d.lead_id, d.meeting_id, d.currency, d.first_touch_channel,
+       d.value::float8 AS value, d.opened_at AS created_at,
+       CASE WHEN d.closed_at > $3
+            THEN coalesce((SELECT h.to_stage FROM deal_stage_history h
+                           WHERE h.client_id = $1 AND h.deal_id = d.deal_id AND h.changed_at <= $3
+                           ORDER BY h.changed_at DESC, h.change_id LIMIT 1), 'qualification')
+            ELSE d.stage END AS stage,
+       CASE WHEN d.closed_at > $3 THEN NULL ELSE d.lost_reason END AS lost_reason,
+       CASE WHEN d.closed_at > $3 THEN NULL ELSE d.won END AS won,
+       CASE WHEN d.closed_at <= $3 THEN d.closed_at END AS closed_at,
+       coalesce(d.touches_before_deal, 0)::bigint AS touches_before_deal
+FROM deals d
+WHERE d.client_id = $1 AND d.opened_at <= $3 AND $2 IS NOT NULL
+""",
+    "deal_stages": """
+SELECT h.deal_id, h.from_stage, h.to_stage, h.changed_at, h.days_in_previous_stage
+FROM deal_stage_history h
+WHERE h.client_id = $1 AND h.changed_at <= $3 AND $2 IS NOT NULL
+""",
+    "threads": """
+SELECT t.thread_id, t.lead_id, t.channel,
+       CASE WHEN t.outcome_at > $3 THEN 'active' ELSE t.status END AS status,
+       CASE WHEN t.outcome_at > $3 THEN NULL ELSE t.outcome END AS outcome,
+       t.started_at AS created_at, count(m.message_id) AS message_count,
+       count(*) FILTER (WHERE m.direction = 'outbound') AS our_message_count,
+       count(*) FILTER (WHERE m.direction = 'inbound') AS their_message_count,
+       t.escalated_to_human AND coalesce(t.escalated_at <= $3, true) AS escalated
+FROM conversation_threads t
+LEFT JOIN thread_messages m
+    ON m.client_id = $1 AND m.thread_id = t.thread_id AND m.sent_at <= $3
+WHERE t.client_id = $1 AND t.started_at BETWEEN $2 AND $3
+GROUP BY t.client_id, t.thread_id
+""",
+    "messages": """
+SELECT m.thread_id, m.direction, m.intent, m.objection_type AS objection, m.sentiment,
+       m.sentiment_score, m.sent_at, m.response_time_minutes AS response_minutes,
+       m.position::bigint AS position,
+       lower(btrim(m.question_extracted, ' ?.!')) AS question_key
+FROM thread_messages m
+JOIN conversation_threads t ON t.client_id = $1 AND t.thread_id = m.thread_id
+WHERE m.client_id = $1 AND t.started_at BETWEEN $2 AND $3 AND m.sent_at <= $3
+""",
+}
+"""Frame -> query."""
