@@ -9,15 +9,19 @@ and the covariance that of the prior.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 from scipy import linalg, special
 
-from cis_server.stats.arrays import FloatArray
+from cis_server.stats.arrays import FloatArray, IntArray
+from cis_server.stats.kernels import dot, transposed_dot, weighted_gram
 
-# Rows are taken in blocks so that the weighted copy of a wide design stays in cache.
+# Rows are taken in blocks so that the weighted copy of a dense design stays in cache.
 _BLOCK = 8192
+# Below this share of filled entries the loops over them beat the dense products.
+_SPARSE_BELOW, _SPARSE_FROM_COLUMNS = 0.25, 16
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +107,7 @@ def fit_logistic(
         raise ValueError("x and y must be finite and have the same number of rows")
     weight = np.ones(n) if row_weights is None else np.asarray(row_weights, dtype=np.float64)
     base = np.zeros(n) if offset is None else np.asarray(offset, dtype=np.float64)
+    rows = _rows_of(x)
     precision = _precision_matrix(prior_precision, p)
     precision[0, 0] = intercept_prior[1]
     centre = np.zeros(p + 1)
@@ -116,19 +121,19 @@ def fit_logistic(
     else:
         beta = np.append(start[0], start[1])
 
-    value = _objective(beta, x, outcome, weight, base, precision, centre)
+    value = _objective(beta, rows, outcome, weight, base, precision, centre)
     converged, iterations = False, 0
     for iterations in range(1, max_iterations + 1):  # noqa: B007 - reported
-        gradient, information = _derivatives(beta, x, outcome, weight, base)
+        gradient, information = _derivatives(beta, rows, outcome, weight, base)
         gradient -= precision @ (beta - centre)
         step = linalg.solve(_nudged(information + precision), gradient, assume_a="pos")
         beta, value, moved = _accepted(
-            beta, step, value, x, outcome, weight, base, precision, centre
+            beta, step, value, rows, outcome, weight, base, precision, centre
         )
         if moved < tolerance:
             converged = True
             break
-    _, information = _derivatives(beta, x, outcome, weight, base)
+    _, information = _derivatives(beta, rows, outcome, weight, base)
     covariance = linalg.inv(_nudged(information + precision))
     deviation = beta - centre
     return LogisticFit(
@@ -162,16 +167,78 @@ def _nudged(matrix: FloatArray) -> FloatArray:
     return result
 
 
+class _Rows(Protocol):
+    """A design by what is asked of it."""
+
+    def times(self, beta: FloatArray) -> FloatArray:
+        """(n,) x beta."""
+
+    def sums(self, weights: FloatArray) -> FloatArray:
+        """(p,) x' weights."""
+
+    def gram(self, weights: FloatArray) -> FloatArray:
+        """(p, p) x' diag(weights) x."""
+
+
+@dataclass(frozen=True, slots=True)
+class _DenseRows:
+    x: FloatArray
+
+    def times(self, beta: FloatArray) -> FloatArray:
+        result: FloatArray = self.x @ beta
+        return result
+
+    def sums(self, weights: FloatArray) -> FloatArray:
+        result: FloatArray = weights @ self.x
+        return result
+
+    def gram(self, weights: FloatArray) -> FloatArray:
+        p = self.x.shape[1]
+        result = np.zeros((p, p))
+        for begin in range(0, len(self.x), _BLOCK):
+            part = slice(begin, begin + _BLOCK)
+            half = self.x[part] * np.sqrt(weights[part])[:, None]
+            result += half.T @ half
+        return result
+
+
+@dataclass(frozen=True, slots=True)
+class _SparseRows:
+    start: IntArray
+    columns: NDArray[np.int32]
+    values: FloatArray
+    p: int
+
+    def times(self, beta: FloatArray) -> FloatArray:
+        return dot(self.start, self.columns, self.values, np.ascontiguousarray(beta))
+
+    def sums(self, weights: FloatArray) -> FloatArray:
+        return transposed_dot(self.start, self.columns, self.values, weights, self.p)
+
+    def gram(self, weights: FloatArray) -> FloatArray:
+        return weighted_gram(self.start, self.columns, self.values, weights, self.p)
+
+
+def _rows_of(x: FloatArray) -> _Rows:
+    n, p = x.shape
+    if p < _SPARSE_FROM_COLUMNS or n == 0 or np.count_nonzero(x) >= _SPARSE_BELOW * x.size:
+        return _DenseRows(x)
+    row, column = np.nonzero(x)
+    start = np.zeros(n + 1, dtype=np.int64)
+    np.cumsum(np.bincount(row, minlength=n), out=start[1:])
+    return _SparseRows(start, column.astype(np.int32), np.ascontiguousarray(x[row, column]), p)
+
+
 def _objective(
     beta: FloatArray,
-    x: FloatArray,
+    rows: _Rows,
     y: FloatArray,
     weight: FloatArray,
     base: FloatArray,
     precision: FloatArray,
     centre: FloatArray,
 ) -> float:
-    eta = base + beta[0] + x @ beta[1:]
+    eta = base + beta[0] + rows.times(beta[1:])
     deviation = beta - centre
     return float(
         weight @ (y * eta - np.logaddexp(0.0, eta)) - deviation @ precision @ deviation / 2.0
@@ -179,32 +246,24 @@ def _objective(
 
 
 def _derivatives(
-    beta: FloatArray, x: FloatArray, y: FloatArray, weight: FloatArray, base: FloatArray
+    beta: FloatArray, rows: _Rows, y: FloatArray, weight: FloatArray, base: FloatArray
 ) -> tuple[FloatArray, FloatArray]:
-    n, p = x.shape
-    gradient = np.zeros(p + 1)
-    information = np.zeros((p + 1, p + 1))
-    for begin in range(0, n, _BLOCK):
-        part = slice(begin, begin + _BLOCK)
-        rows = x[part]
-        probability = special.expit(base[part] + beta[0] + rows @ beta[1:])
-        residual = weight[part] * (y[part] - probability)
-        curvature = weight[part] * probability * (1.0 - probability)
-        gradient[0] += residual.sum()
-        gradient[1:] += residual @ rows
-        half = rows * np.sqrt(curvature)[:, None]
-        information[0, 0] += curvature.sum()
-        information[0, 1:] += curvature @ rows
-        information[1:, 1:] += half.T @ half
-    information[1:, 0] = information[0, 1:]
-    return gradient, information
+    p = len(beta) - 1
+    probability = special.expit(base + beta[0] + rows.times(beta[1:]))
+    residual = weight * (y - probability)
+    curvature = weight * probability * (1.0 - probability)
+    information = np.empty((p + 1, p + 1))
+    information[0, 0] = curvature.sum()
+    information[0, 1:] = information[1:, 0] = rows.sums(curvature)
+    information[1:, 1:] = rows.gram(curvature)
+    return np.append(residual.sum(), rows.sums(residual)), information
 
 
 def _accepted(
     beta: FloatArray,
     step: FloatArray,
     value: float,
-    x: FloatArray,
+    rows: _Rows,
     y: FloatArray,
     weight: FloatArray,
     base: FloatArray,
@@ -214,7 +273,7 @@ def _accepted(
     scale = 1.0
     for _ in range(30):
         candidate = beta + scale * step
-        reached = _objective(candidate, x, y, weight, base, precision, centre)
+        reached = _objective(candidate, rows, y, weight, base, precision, centre)
         if reached >= value - 1e-12 * abs(value):
             return candidate, reached, float(np.abs(scale * step).max())
         scale /= 2.0
