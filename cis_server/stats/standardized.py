@@ -18,11 +18,14 @@ from typing import Final
 import numpy as np
 from scipy import special
 
-from cis_server.stats.arrays import FloatArray
+from cis_server.stats.arrays import FloatArray, IntArray
 from cis_server.stats.rates import Strata
 from cis_server.stats.stratified import stratified_lift
 
 _Z90: Final = 1.6448536269514722
+EXACT_BELOW: Final = 25.0
+"""Variance of a segment's conversions below which the test is exact."""
+_TIE: Final = 1.0 + 1e-7
 LOG_RATIO_SD: Final = 0.7
 """Prior standard deviation of log r: most ratios lie between 1/3 and 3."""
 
@@ -31,7 +34,10 @@ def stratified_p_values(strata: Strata) -> FloatArray:
     """Two-sided Cochran-Mantel-Haenszel test of each segment against the rest of each stratum.
 
     z = sum_s (k1 - n1 K / N) / sqrt(sum_s n1 n0 K (N - K) / (N^2 (N - 1))), without continuity
-    correction (Mantel & Haenszel 1959).
+    correction (Mantel & Haenszel 1959). Where that variance is below `EXACT_BELOW` the normal
+    distribution makes too many small p-values; there the test is exact: the law of sum_s k1 given
+    all margins is the convolution of the strata's hypergeometric laws, and the p-value is the
+    probability of all sums no likelier than the observed one. One stratum is Fisher's test.
 
     Args:
         strata: counts of m segments.
@@ -42,7 +48,36 @@ def stratified_p_values(strata: Strata) -> FloatArray:
     excess, variance = _excess(strata)
     with np.errstate(divide="ignore", invalid="ignore"):
         p: FloatArray = 2.0 * special.ndtr(-np.abs(excess) / np.sqrt(variance))
-    return np.where(variance > 0, p, np.nan)
+    p = np.where(variance > 0, p, np.nan)
+    k, n, total_k, total_n = (
+        np.asarray(value, dtype=np.int64)
+        for value in (strata.k, strata.n, strata.total_k, strata.total_n)
+    )
+    for segment in np.flatnonzero((variance > 0) & (variance < EXACT_BELOW)):
+        p[segment] = _exact_p_value(
+            int(np.atleast_2d(k)[segment].sum()), np.atleast_2d(n)[segment], total_k, total_n
+        )
+    return p
+
+
+def _exact_p_value(observed: int, n: IntArray, total_k: IntArray, total_n: IntArray) -> float:
+    law, first = np.ones(1), 0
+    for size, wins, units in zip(n, total_k, total_n, strict=True):
+        low = max(0, size + wins - units)
+        x = np.arange(low, min(size, wins) + 1)
+        log_p = (
+            special.gammaln(size + 1.0)
+            - special.gammaln(x + 1.0)
+            - special.gammaln(size - x + 1.0)
+            + special.gammaln(units - size + 1.0)
+            - special.gammaln(wins - x + 1.0)
+            - special.gammaln(units - size - wins + x + 1.0)
+        )
+        own = np.exp(log_p - log_p.max())
+        law = np.convolve(law, own / own.sum())
+        first += int(low)
+    likely = law[observed - first] * _TIE
+    return float(min(1.0, law[law <= likely].sum()))
 
 
 @dataclass(frozen=True, slots=True)

@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy.stats import fisher_exact, hypergeom
 from statsmodels.stats.contingency_tables import StratifiedTable
 
 from cis_server.stats.rates import Strata
@@ -25,6 +26,22 @@ def test_the_test_is_that_of_statsmodels() -> None:
     tables = [np.array([[k1[s], n1[s] - k1[s]], [k0[s], n0[s] - k0[s]]]) for s in range(2)]
     expected = StratifiedTable(tables).test_null_odds(correction=False).pvalue
     assert stratified_p_values(counts)[0] == pytest.approx(expected, rel=1e-9)
+
+
+def test_a_small_single_stratum_is_fishers_test() -> None:
+    counts = Strata(k=[[6, 0], [1, 0]], n=[[40, 0], [25, 3]], total_k=[20, 0], total_n=[300, 9])
+    expected = [
+        fisher_exact([[6, 34], [14, 246]]).pvalue,
+        fisher_exact([[1, 24], [19, 256]]).pvalue,
+    ]
+    assert stratified_p_values(counts) == pytest.approx(expected, rel=1e-9)
+
+
+def test_two_strata_convolve() -> None:
+    counts = Strata(k=[[2, 3]], n=[[10, 12]], total_k=[4, 6], total_n=[40, 50])
+    one, other = hypergeom(40, 4, 10), hypergeom(50, 6, 12)
+    law = np.convolve(one.pmf(range(5)), other.pmf(range(7)))
+    assert stratified_p_values(counts)[0] == pytest.approx(law[law <= law[5] * (1 + 1e-9)].sum())
 
 
 def test_a_confounded_segment_has_the_rate_of_the_whole() -> None:
