@@ -4,6 +4,11 @@ logit P = a + b * eta, fitted on out-of-time predictions (Platt 1999, "Probabili
 support vector machines"). Two restraints make it work with few positives: b has a Gaussian prior
 around 1 (a penalised model is nearly calibrated already), and it is kept inside `SLOPE_RANGE`, so
 that thirty outcomes cannot flatten a model or turn its ranking round.
+
+The predictions come from several models, each fitted on another stretch of the past. Where the rate
+of conversion moves over the years, those models are wrong in the mean by different amounts, which
+would pass for a slope; b is therefore found with a mean of its own for every stretch, and a, one
+for all, after it.
 """
 
 from __future__ import annotations
@@ -25,6 +30,8 @@ SLOPE_RANGE: Final = (0.2, 3.0)
 SLOPE_PRIOR_SD: Final = 0.5
 """Standard deviation of the prior of b around 1."""
 
+# Of the means of the stretches: next to no prior.
+_WEAK = 1e-2
 # Enough to keep the order of the scores where they say nothing or the opposite of the outcomes.
 _LEAST_SCORE_SLOPE = 1e-3
 
@@ -48,12 +55,13 @@ UNCHANGED: Final = Platt(0.0, 1.0)
 """Believes the model."""
 
 
-def fit_platt(eta: ArrayLike, y: ArrayLike) -> Platt:
+def fit_platt(eta: ArrayLike, y: ArrayLike, stretch: ArrayLike | None = None) -> Platt:
     """Scale log-odds to outcomes the model was not fitted on.
 
     Args:
         eta: (n,) log-odds, finite.
         y: (n,) outcomes 0/1.
+        stretch: (n,) number of the stretch of time a prediction belongs to; None: one for all.
 
     Returns:
         The scaling; `UNCHANGED` where both classes are not there to scale to.
@@ -62,20 +70,22 @@ def fit_platt(eta: ArrayLike, y: ArrayLike) -> Platt:
     outcome = np.asarray(y, dtype=np.float64).reshape(-1)
     if outcome.size == 0 or outcome.min() == outcome.max():
         return UNCHANGED
+    part = np.zeros(len(x), dtype=np.int64) if stretch is None else np.asarray(stretch)
+    later = np.unique(part)[1:]
     fit = fit_logistic(
-        x[:, None],
+        np.column_stack([x, *((part == number).astype(np.float64) for number in later)]),
         outcome,
-        prior_mean=np.ones(1),
-        prior_precision=np.full(1, SLOPE_PRIOR_SD**-2),
+        prior_mean=np.append(1.0, np.zeros(len(later))),
+        prior_precision=np.append(SLOPE_PRIOR_SD**-2, np.full(len(later), _WEAK)),
     )
-    slope = float(fit.coefficients[0])
     low, high = SLOPE_RANGE
-    if low <= slope <= high:
-        return Platt(fit.intercept, slope)
-    slope = min(max(slope, low), high)
-    # At the bound the intercept is fitted anew: the mean must be right whatever the slope.
-    fixed = fit_logistic(np.empty((len(x), 0)), outcome, offset=slope * x)
-    return Platt(fixed.intercept, slope)
+    slope = min(max(float(fit.coefficients[0]), low), high)
+    return Platt(mean_shift(slope * x, outcome), slope)
+
+
+def mean_shift(eta: FloatArray, y: FloatArray) -> float:
+    """What has to be added to log-odds so that their mean probability is the share of positives."""
+    return fit_logistic(np.empty((len(eta), 0)), y, offset=eta).intercept
 
 
 @dataclass(frozen=True, slots=True)

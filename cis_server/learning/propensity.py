@@ -24,7 +24,14 @@ from numpy.typing import ArrayLike
 
 from cis_server.domain.propensity import FeatureSpace, PropensityModel
 from cis_server.domain.runs import Gate, PropensityOutcome
-from cis_server.learning.calibration import Platt, ScaledScore, fit_platt, fit_score
+from cis_server.learning.calibration import (
+    UNCHANGED,
+    Platt,
+    ScaledScore,
+    fit_platt,
+    fit_score,
+    mean_shift,
+)
 from cis_server.learning.design import bounded_space, design, taken
 from cis_server.learning.drift import DRIFT_LIMIT, stability_index
 from cis_server.learning.metrics import (
@@ -195,20 +202,20 @@ def _learned(
         return PropensityFit(outcome=nothing)
     n = len(past.y)
     split = past.time.split(n - round(TEST_SHARE * n))
-    penalty, outcome, report = _judged(past, split, generator)
-    model, folds = _fitted_on_all(past, space, penalty, version, target)
+    outcome, report = _judged(past, split, generator)
+    model, fitted = _fitted_on_all(past, space, version, target)
     return PropensityFit(
         outcome=replace(outcome, target=target, version=version),
         model=model,
         confidence=confidence(n, int(past.y.sum())),
-        report={**report, "penalty": penalty, "leads": n, "calibration_folds": folds},
+        report={**report, **fitted, "leads": n},
     )
 
 
 def _judged(
     past: _Past, split: TimeSplit, generator: np.random.Generator
-) -> tuple[float, PropensityOutcome, dict[str, Any]]:
-    """Fit on the early leads, predict the late ones; gives lambda, metrics and gates."""
+) -> tuple[PropensityOutcome, dict[str, Any]]:
+    """Fit on the early leads, predict the late ones; gives metrics and gates."""
     train, test = past.at(split.before), past.at(split.after)
     counts = PropensityOutcome(
         status="gate_failed",
@@ -232,7 +239,7 @@ def _judged(
             f"{counts.positives_test} of the {counts.n_test} latest leads converted: "
             "the model cannot be judged on them"
         )
-        return penalty, replace(counts, gates=gates, reason=reason), {}
+        return replace(counts, gates=gates, reason=reason), {}
     scale = fit_score(train.score, train.y)
     drift = stability_index(trained, predicted)
     outcome = _measured(counts, test, predicted, scale, drift, generator)
@@ -245,15 +252,18 @@ def _judged(
         ],
         "selection": selection_rates(test.raw, predicted),
     }
-    return penalty, outcome, report
+    return outcome, report
 
 
 def _penalty(x: FloatArray, train: _Past) -> float:
-    """The lambda with the lowest log-loss on what follows each past; ties to the stronger one."""
+    """The lambda with the lowest log-loss on what follows each past; ties to the stronger one.
+
+    The mean of each stretch is left free: a rate that moves over time says nothing about lambda.
+    """
     losses = np.zeros(len(PENALTIES))
     for fold in train.time.forward_chaining(_FOLDS):
-        y = train.y[fold.before]
-        if not len(fold.after) or not 0 < y.sum() < len(y):
+        y, later = train.y[fold.before], train.y[fold.after]
+        if not len(later) or not 0 < y.sum() < len(y):
             continue
         before, after = _rows(x, fold.before), _rows(x, fold.after)
         start: tuple[float, FloatArray] | None = None
@@ -261,7 +271,8 @@ def _penalty(x: FloatArray, train: _Past) -> float:
             fit = fit_logistic(before, y, prior_precision=penalty, start=start, tolerance=1e-4)
             start = fit.intercept, fit.coefficients
             eta = fit.log_odds(after)
-            losses[i] += float(np.sum(np.logaddexp(0.0, eta) - train.y[fold.after] * eta))
+            eta += mean_shift(eta, later)
+            losses[i] += float(np.sum(np.logaddexp(0.0, eta) - later * eta))
     return PENALTIES[int(np.argmin(np.round(losses, 9)))]
 
 
@@ -269,6 +280,7 @@ def _out_of_time(x: FloatArray, past: _Past, penalty: float) -> tuple[Platt, int
     """Platt's scaling of predictions made from the past alone, and the folds it rests on."""
     etas: list[FloatArray] = []
     outcomes: list[FloatArray] = []
+    stretches: list[IntArray] = []
     for fold in past.time.forward_chaining(_CALIBRATION_FOLDS):
         y = past.y[fold.before]
         if not len(fold.after) or not 0 < y.sum() < len(y):
@@ -276,9 +288,11 @@ def _out_of_time(x: FloatArray, past: _Past, penalty: float) -> tuple[Platt, int
         fit = fit_logistic(_rows(x, fold.before), y, prior_precision=penalty, tolerance=1e-5)
         etas.append(fit.log_odds(_rows(x, fold.after)))
         outcomes.append(past.y[fold.after])
+        stretches.append(np.full(len(fold.after), len(stretches)))
     if not etas:
-        return Platt(0.0, 1.0), 0
-    return fit_platt(np.concatenate(etas), np.concatenate(outcomes)), len(etas)
+        return UNCHANGED, 0
+    platt = fit_platt(np.concatenate(etas), np.concatenate(outcomes), np.concatenate(stretches))
+    return platt, len(etas)
 
 
 def _rows(x: FloatArray, rows: IntArray) -> FloatArray:
@@ -289,12 +303,14 @@ def _rows(x: FloatArray, rows: IntArray) -> FloatArray:
 
 
 def _fitted_on_all(
-    past: _Past, space: FeatureSpace, penalty: float, version: str, target: str
-) -> tuple[PropensityModel, int]:
+    past: _Past, space: FeatureSpace, version: str, target: str
+) -> tuple[PropensityModel, dict[str, Any]]:
     x = design(space, past.raw, len(past.y))
+    penalty = _penalty(x, past)
     platt, folds = _out_of_time(x, past, penalty)
     fit = fit_logistic(x, past.y, prior_precision=penalty)
-    return _model(fit, space, platt, version, target), folds
+    model = _model(fit, space, platt, version, target)
+    return model, {"penalty": penalty, "calibration_folds": folds}
 
 
 def _model(

@@ -47,6 +47,7 @@ ATTRIBUTE: Final = "attribute:"
 COMPONENT_FEATURES: Final = tuple(f"component_{name}" for name in COMPONENTS)
 
 LEAD_FEATURES: Final = (
+    "title",
     "title_level",
     "title_function",
     "industry",
@@ -113,6 +114,7 @@ def raw_features(lead: Lead, components: Components, as_of: dt.date) -> RawFeatu
     """
     title = parse_title(lead.title)
     raw: RawFeatures = {
+        "title": folded(lead.title),
         "title_level": title.level,
         "title_function": title.function,
         "industry": industry_level(lead.industry),
@@ -166,6 +168,7 @@ def raw_columns(
 
     heads = column("employee_count")
     raw: RawColumns = {
+        "title": _mapped(folded, column("title")),
         "title_level": _mapped(lambda text: parse_title(text).level, column("title")),
         "title_function": _mapped(lambda text: parse_title(text).function, column("title")),
         "industry": _mapped(industry_level, column("industry")),
