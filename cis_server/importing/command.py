@@ -1,44 +1,39 @@
-"""The command ``cis-server import``."""
+"""The command ``cis-server import``.
+
+What reads files and talks to the database is imported when the command runs, so that declaring
+its arguments costs the other commands next to nothing.
+"""
 
 from __future__ import annotations
 
 import argparse
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
-from rich.console import Console
-
-from cis_server.capture.mapping import read_mapping
 from cis_server.capture.records import record_types
-from cis_server.errors import DataError, StoreUnavailable
-from cis_server.importing.progress import Bar, progress_for
-from cis_server.importing.report import ImportReport, print_report, write_report
-from cis_server.importing.run import import_files
-from cis_server.persistence.connections import make_engine
-from cis_server.settings import Settings
+from cis_server.errors import DataError
+
+if TYPE_CHECKING:
+    from rich.console import Console
+
+    from cis_server.importing.report import ImportReport
+    from cis_server.settings import Settings
 
 OK: Final = 0
-FAILED: Final = 1
-"""The database is away."""
-UNUSABLE: Final = 2
-"""A file or the mapping cannot be used; nothing was stored."""
-SOME_REJECTED: Final = 3
-"""Some rows were rejected; all others are stored."""
+SOME_REJECTED: Final = 6
 
-DESCRIPTION: Final = f"""\
+_DESCRIPTION: Final = f"""\
 Import leads and their history from the CSV or Parquet files of any CRM. The client is created when
-absent. Broken rows are reported and left out; the same files imported again change nothing. Exit
-code: {OK} all rows stored, {SOME_REJECTED} some rows rejected and all others stored, {UNUSABLE} \
-nothing stored because a file or
-the mapping cannot be used, {FAILED} the database is away.
+absent. Broken rows are reported and left out, all others are stored; the same files imported again
+change nothing. Exit code {SOME_REJECTED}: some rows were rejected. When a file or the mapping
+cannot be used at all, nothing is stored.
 """
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Declare the arguments of the command."""
-    parser.description = DESCRIPTION
+    parser.description = _DESCRIPTION
     parser.add_argument(
         "--client", required=True, metavar="ID", help="the client, 1-128 characters"
     )
@@ -62,68 +57,61 @@ def run(args: argparse.Namespace, settings: Settings) -> int:
 
     Args:
         args: as declared by `add_arguments`.
-        settings: name the database, which must be migrated; without one the embedded database
-            is started (and migrated) for as long as the import takes.
+        settings: name the database.
 
     Returns:
-        The exit code of the process.
+        `OK`, or `SOME_REJECTED`.
+
+    Raises:
+        DataError: a file or the mapping cannot be used; nothing was stored.
+        StoreUnavailable: the database is away.
     """
+    from rich.console import Console
+
+    from cis_server.importing.report import print_report, write_report
+
     console = Console()
-    errors = Console(stderr=True)
     files: dict[str, Path] = {
         record.name: getattr(args, record.name)
         for record in record_types()
         if getattr(args, record.name) is not None
     }
-    try:
-        with _database(settings) as database_url:
-            report = _imported(args, files, database_url, console)
-    except DataError as error:
-        errors.print(f"import: {error}", highlight=False, markup=False)
-        return UNUSABLE
-    except StoreUnavailable as error:
-        errors.print(f"import: {error}", highlight=False, markup=False)
-        return FAILED
+    report = _imported(args, files, settings, console)
     print_report(report, console)
     path = args.report or next(iter(files.values())).with_name("import-report.json")
     try:
         write_report(report, path)
-        console.print(f"Report: {path}", highlight=False, markup=False, soft_wrap=True)
+        _say(console, f"Report: {path}")
     except OSError as error:
-        reason = error.strerror or error
-        errors.print(f"import: report {path}: {reason}", highlight=False, markup=False)
+        _say(Console(stderr=True), f"report {path}: {error.strerror or error}")
     return SOME_REJECTED if report.rejected_rows else OK
 
 
-@contextmanager
-def _database(settings: Settings) -> Iterator[str]:
-    if settings.database_url is not None:
-        yield settings.database_url
-        return
-    # Only here, because they are slow to import.
-    from cis_server.persistence.embedded import EmbeddedPostgres
-    from cis_server.persistence.migrate import migrate
-
-    with EmbeddedPostgres(settings.data_dir) as server:
-        migrate(server.url)
-        yield server.url
-
-
 def _imported(
-    args: argparse.Namespace, files: dict[str, Path], database_url: str, console: Console
+    args: argparse.Namespace, files: dict[str, Path], settings: Settings, console: Console
 ) -> ImportReport:
+    from cis_server.capture.mapping import read_mapping
+    from cis_server.importing.progress import Bar, progress_for
+    from cis_server.importing.run import import_files
+    from cis_server.persistence.connections import make_engine
+    from cis_server.persistence.database import opened_database
+
     if not files:
         options = ", ".join(f"--{record.name}" for record in record_types())
         raise DataError(f"nothing to import: give at least one of {options}")
     if not 1 <= len(args.client) <= 128 or not args.client.isprintable():
         raise DataError("--client: 1 to 128 printable characters are expected")
     mapping = read_mapping(args.mapping) if args.mapping is not None else {}
-    engine = make_engine(database_url, pool_size=1)
-    try:
-        with ExitStack() as stack:
-            progress = progress_for(console)
-            if isinstance(progress, Bar):
-                stack.enter_context(progress)
-            return import_files(engine, args.client, files, mapping, progress)
-    finally:
-        engine.dispose()
+    with ExitStack() as stack:
+        url = stack.enter_context(opened_database(settings.database_url, settings.data_dir))
+        engine = make_engine(url, pool_size=1)
+        stack.callback(engine.dispose)
+        progress = progress_for(console)
+        if isinstance(progress, Bar):
+            stack.enter_context(progress)
+        return import_files(engine, args.client, files, mapping, progress)
+
+
+def _say(console: Console, text: str) -> None:
+    """Print a text as it is, on one line."""
+    console.print(text, highlight=False, markup=False, soft_wrap=True)

@@ -19,7 +19,7 @@ from cis_server.importing.files import Source, open_source
 from cis_server.importing.progress import Progressing
 from cis_server.importing.report import FileReport, ImportReport
 from cis_server.persistence.connections import tenant
-from cis_server.persistence.imports import Merge, Staging, ensure_client
+from cis_server.persistence.imports import Merge, Staging, ensure_client, refresh_statistics
 from cis_server.persistence.rederive import rederive
 
 STATEMENT_SECONDS: Final = 3600.0
@@ -71,6 +71,7 @@ def import_files(
             touched |= merge.leads
             reports.append(file.report(merge))
         with timer.stage("derive", progress):
+            refresh_statistics(connection, sum(file.inserted + file.updated for file in reports))
             rederive(connection, client_id, sorted(touched))
         storing = timer.begin()
     timer.stages["commit"] = timer.since(storing)
