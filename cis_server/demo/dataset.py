@@ -1,11 +1,12 @@
 """A simulated client as the dataset a learning run looks at, without a database.
 
-Derived columns follow the rules of `persistence.rederive` and the columns those of
-`domain.dataset`; a test holds the two ways against each other on a real Postgres.
+Derived columns follow the rules of `persistence.rederive`, frames those of `persistence.dataset`; a
+test holds the two ways against each other on a real Postgres.
 """
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 
 import polars as pl
@@ -18,6 +19,7 @@ from cis_server.domain.machine_signals import (
     PRIVACY_PROXIES,
     SCANNERS,
 )
+from cis_server.persistence.dataset import COLUMNS, content_hash
 
 _AUTOMATIC = ("out_of_office", "auto_reply")
 _IN_ORDER = ("lead_id", "occurred_at", "sequence_step", "activity_id")
@@ -47,36 +49,32 @@ def to_dataset(simulation: Simulation, client_id: str, window: Window) -> Datase
     seen = pl.col("occurred_at") >= window.start
     leads = _leads(tables, touched)
     recent = touched.filter(seen)["lead_id"].unique()
+    stopped = activities.filter(seen & (pl.col("action") == "unsubscribed"))["lead_id"]
     leads = leads.filter(
-        pl.col("lead_id").is_in(recent.implode()) | (pl.col("converted_at") >= window.start)
+        pl.col("lead_id").is_in(recent.implode())
+        | pl.col("lead_id").is_in(stopped.implode())
+        | (pl.max_horizontal("converted_at", "sequence_completed_at", "ended_at") >= window.start)
     )
     inside = pl.col("lead_id").is_in(leads["lead_id"].implode())
     threads, messages = _threads(tables, window)
-    deals = _deals(tables, touched)
-    return Dataset(
+    frames = {
+        "leads": leads.sort("lead_id"),
+        "activities": activities.filter(seen & inside).sort(
+            "lead_id", "occurred_at", "activity_id"
+        ),
+        "email_events": events.filter(seen & inside),
+        "meetings": _meetings(tables, touched).filter(pl.col("booked_at") >= window.start),
+        "deals": _deals(tables, touched),
+        "deal_stages": _deal_stages(tables),
+        "threads": threads,
+        "messages": messages,
+    }
+    dataset = Dataset(
         client_id=client_id,
         window=window,
-        leads=leads.sort("lead_id"),
-        activities=activities.filter(seen & inside).select(_ACTIVITY_COLUMNS),
-        email_events=events.filter(seen & inside).select(
-            "activity_id", "lead_id", "event_type", "occurred_at", "is_machine"
-        ),
-        meetings=_meetings(tables, touched).filter(pl.col("booked_at") >= window.start),
-        deals=deals,
-        deal_stages=_deal_stages(tables),
-        threads=threads,
-        messages=messages,
+        **{name: frame.select(COLUMNS[name]) for name, frame in frames.items()},
     )
-
-
-_ACTIVITY_COLUMNS = (
-    *("activity_id", "lead_id", "campaign_id", "channel", "action", "occurred_at"),
-    *("time_precision", "touch_number", "gap_days", "local_weekday", "local_hour"),
-    *("lead_timezone", "converting", "human_opened_at", "human_clicked_at", "replied_at"),
-    *("machine_open", "minutes_to_open", "minutes_to_click", "minutes_to_reply"),
-    *("template_id", "ab_test_id", "ab_variant", "ai_model", "prompt_version", "links"),
-    "content",
-)
+    return dataclasses.replace(dataset, content_hash=content_hash(dataset))
 
 
 def _judged_events(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
@@ -208,6 +206,7 @@ def _leads(tables: dict[str, pl.DataFrame], touched: pl.DataFrame) -> pl.DataFra
         _hashed(rows["domain"]).alias("company_key"),
         *("employment_history", "attributes", "objections", "rejection_reason", "created_at"),
         *("first_contacted_at", "converted_at", "sequence_completed_at"),
+        pl.col("rejected_at").alias("ended_at"),
         pl.when(pl.col("converted_at").is_not_null())
         .then(pl.lit("meeting_booked"))
         .alias("conversion_type"),

@@ -12,11 +12,11 @@ from cis_server.demo.population import Population
 from cis_server.demo.truth import Floats
 from cis_server.domain.clients import Icp
 from cis_server.domain.scores import MAX_POINTS
+from cis_server.domain.titles import parse_title
 from cis_server.domain.weights import COMPONENTS, DEFAULT_WEIGHTS
+from cis_server.scoring.components import authority_points
 from cis_server.scoring.icp import matcher
 from cis_server.scoring.kernel import Arithmetic, CodedLead, score_rows
-from cis_server.scoring.points import SENIORITY_POINTS
-from cis_server.scoring.titles import parse_title
 
 Codes = NDArray[np.int64]
 
@@ -93,15 +93,11 @@ _TIER = Arithmetic._fields.index("tier")
 
 
 def _authority(leads: pl.DataFrame) -> Codes:
-    """Points of the title; of the seniority where the title names no rank."""
     pairs = leads.select("title", "seniority").unique().rows()
-    points = {}
-    for title, seniority in pairs:
-        parsed = parse_title(title)
-        stated = SENIORITY_POINTS.get(seniority or "")
-        points[f"{title}|{seniority}"] = (
-            parsed.points if parsed.ranked or stated is None else stated
-        )
+    points = {
+        f"{title}|{seniority}": authority_points(parse_title(title), seniority)
+        for title, seniority in pairs
+    }
     key = leads.select(
         pl.col("title").fill_null("None") + "|" + pl.col("seniority").fill_null("None")
     ).to_series()

@@ -6,8 +6,8 @@ import polars as pl
 
 from cis_server.detectors.levels import Levels, banded, folded, levels, multi_levels
 from cis_server.detectors.settings import DetectorSettings
+from cis_server.domain.titles import parse_title
 from cis_server.domain.vocabulary import EmailStatus
-from cis_server.scoring.titles import parse_title
 
 SIZE_EDGES = (6, 16, 31, 51, 101, 251, 501)
 """Lower ends of the head-count ranges after the first (pattern facts 8.2)."""

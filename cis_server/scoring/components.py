@@ -6,6 +6,7 @@ import datetime as dt
 
 from cis_server.domain.lead import Lead
 from cis_server.domain.scores import Components
+from cis_server.domain.titles import ParsedTitle, parse_title
 from cis_server.domain.vocabulary import EmailStatus, LeadStatus
 from cis_server.scoring.contacts import (
     is_email_address,
@@ -17,7 +18,6 @@ from cis_server.scoring.icp import MAX_HEADCOUNT, IcpMatcher
 from cis_server.scoring.kernel import CodedLead, score_one
 from cis_server.scoring.points import SENIORITY_POINTS
 from cis_server.scoring.suppression import has_unsubscribed, is_competitor
-from cis_server.scoring.titles import ParsedTitle, parse_title
 
 _ANY_WEIGHTS = (0.2, 0.2, 0.2, 0.2, 0.2)
 

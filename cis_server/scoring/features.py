@@ -32,10 +32,10 @@ from cis_server.domain.propensity import (
     NumericFeature,
 )
 from cis_server.domain.scores import MAX_POINTS, Components
+from cis_server.domain.titles import parse_title
 from cis_server.domain.weights import COMPONENTS
 from cis_server.scoring.contacts import is_email_address, is_linkedin_profile, is_phone_number
 from cis_server.scoring.icp import country_key, industry_key
-from cis_server.scoring.titles import parse_title
 
 RawValue: TypeAlias = str | float | None
 RawFeatures: TypeAlias = dict[str, RawValue]

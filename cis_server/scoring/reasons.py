@@ -14,10 +14,10 @@ from typing import Final
 
 from cis_server.domain.lead import Lead
 from cis_server.domain.scores import MAX_POINTS, Reason
+from cis_server.domain.titles import ParsedTitle
 from cis_server.domain.weights import COMPONENTS, Weights
 from cis_server.scoring.kernel import CodedLead
 from cis_server.scoring.points import POINTS
-from cis_server.scoring.titles import ParsedTitle
 
 MAX_REASONS: Final = 3
 """How many reasons for, and how many against, are given."""

@@ -22,6 +22,7 @@ from cis_server.domain.lead import Lead
 from cis_server.domain.scores import Components, ConversionProbability, LeadScore, Reason
 from cis_server.domain.suppression import GateReason
 from cis_server.domain.tiers import channels_of_tier
+from cis_server.domain.titles import parse_title
 from cis_server.domain.vocabulary import Source, Tier
 from cis_server.domain.weights import DEFAULT_WEIGHTS, Weights
 from cis_server.scoring.components import coded_lead
@@ -39,7 +40,6 @@ from cis_server.scoring.suppression import (
     gate_reasons,
     is_competitor,
 )
-from cis_server.scoring.titles import parse_title
 
 NO_POLICY: Final[Mapping[str, tuple[str, ...]]] = MappingProxyType({})
 """The tier table of a client that changed none of it."""

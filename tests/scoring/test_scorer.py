@@ -207,7 +207,7 @@ def test_scoring_does_not_change_the_lead(random_lead: Callable[[random.Random],
 
 
 LIGHT = (
-    "cis_server.scoring.titles",
+    "cis_server.domain.titles",
     "cis_server.scoring.icp",
     "cis_server.scoring.contacts",
     "cis_server.scoring.points",

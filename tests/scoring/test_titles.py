@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cis_server.scoring.titles import NO_TITLE, parse_title, title_words
+from cis_server.domain.titles import NO_TITLE, parse_title, title_words
 
 POINTS = {
     25: """CEO|C.E.O.|c e o|Ceo & Founder|Co-Founder|Cofounder|co founder|Founder|Owner
