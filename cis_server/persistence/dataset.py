@@ -23,7 +23,7 @@ from cis_server.domain.dataset import FRAMES, Dataset, Window
 from cis_server.domain.tiers import tier_of
 from cis_server.errors import DataError, StoreUnavailable
 from cis_server.persistence.connections import Role, libpq_url
-from cis_server.persistence.dataset_queries import QUERIES
+from cis_server.persistence.dataset_queries import SETTINGS, query
 
 if TYPE_CHECKING:
     import polars as pl
@@ -34,13 +34,20 @@ FORMAT: Final = 1
 _KEYS: Final[dict[str, tuple[str, ...]]] = {
     "leads": ("lead_id",),
     "activities": ("lead_id", "occurred_at", "activity_id"),
-    "email_events": ("lead_id", "occurred_at", "activity_id", "event_type"),
+    "email_events": ("lead_id", "occurred_at", "activity_id", "event_type", "is_machine"),
     "meetings": ("meeting_id",),
     "deals": ("deal_id",),
-    "deal_stages": ("deal_id", "changed_at", "to_stage"),
+    "deal_stages": (
+        "deal_id",
+        "changed_at",
+        "from_stage",
+        "to_stage",
+        "days_in_previous_stage",
+    ),
     "threads": ("thread_id",),
     "messages": ("thread_id", "position"),
 }
+"""Rows of a frame that agree on its key agree on everything."""
 
 _LEADS = {
     "lead_id": "text", "campaign_id": "text", "status": "text", "title": "text",
@@ -120,22 +127,23 @@ def read_dataset(url: str, client_id: str, window: Window) -> Dataset:
     import adbc_driver_postgresql.dbapi as adbc
     import polars as pl
 
-    bounds = (client_id, window.start, window.as_of)
+    values = (client_id, window.start.isoformat(), window.as_of.isoformat())
+    settings = ", ".join(
+        f"set_config('{name}', ${position}, true)" for position, name in enumerate(SETTINGS, 1)
+    )
     frames: dict[str, pl.DataFrame] = {}
     try:
         with adbc.connect(libpq_url(url)) as connection, connection.cursor() as cursor:
             cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            cursor.execute("SET LOCAL timezone = 'UTC'")
-            # The client id comes first: it must not be read with the rights of the role alone.
-            cursor.execute("SELECT set_config('cis.client_id', $1, true)", (client_id,))
+            cursor.execute(f"SELECT {settings}", values)
             cursor.fetchall()
             cursor.execute(f"SET LOCAL ROLE {Role.READER.value}")
             for name in FRAMES:
-                cursor.execute(QUERIES[name], bounds)
-                frames[name] = pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
+                cursor.execute(query(name))
+                frame = pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
+                frames[name] = _tidy(name, _anonymous(frame) if name == "leads" else frame)
     except adbc_driver_manager.OperationalError as error:
         raise StoreUnavailable("the database is away or did not answer in time") from error
-    frames["leads"] = _anonymous(frames["leads"])
     return _dataset(client_id, window, frames)
 
 
@@ -179,7 +187,7 @@ def load_dataset(place: Path) -> Dataset:
             start=dt.datetime.fromisoformat(said["window_start"]),
             as_of=dt.datetime.fromisoformat(said["as_of"]),
         )
-        frames = {name: pl.read_parquet(place / f"{name}.parquet") for name in FRAMES}
+        frames = {n: _tidy(n, pl.read_parquet(place / f"{n}.parquet")) for n in FRAMES}
         dataset = _dataset(said["client_id"], window, frames)
         expected = said["content_hash"]
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
@@ -245,30 +253,23 @@ def content_hash(dataset: Dataset) -> str:
 
 
 def _dataset(client_id: str, window: Window, frames: dict[str, pl.DataFrame]) -> Dataset:
-    tidy = {
-        # All columns after the key break ties, so that equal keys cannot change the order.
-        name: _typed(frames[name], COLUMNS[name]).sort(
-            *_KEYS[name], *(c for c, kind in COLUMNS[name].items() if kind != "texts"),
-            nulls_last=True,
-        )
-        for name in FRAMES
-    }  # fmt: skip
     dataset = Dataset(
         client_id=client_id,
         window=window,
-        leads=tidy["leads"],
-        activities=tidy["activities"],
-        email_events=tidy["email_events"],
-        meetings=tidy["meetings"],
-        deals=tidy["deals"],
-        deal_stages=tidy["deal_stages"],
-        threads=tidy["threads"],
-        messages=tidy["messages"],
+        leads=frames["leads"],
+        activities=frames["activities"],
+        email_events=frames["email_events"],
+        meetings=frames["meetings"],
+        deals=frames["deals"],
+        deal_stages=frames["deal_stages"],
+        threads=frames["threads"],
+        messages=frames["messages"],
     )
     return dataclasses.replace(dataset, content_hash=content_hash(dataset))
 
 
-def _typed(frame: pl.DataFrame, columns: dict[str, str]) -> pl.DataFrame:
+def _tidy(name: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """Columns in order and of the right types, rows in the order of the keys."""
     import polars as pl
 
     kinds: dict[str, Any] = {
@@ -280,7 +281,8 @@ def _typed(frame: pl.DataFrame, columns: dict[str, str]) -> pl.DataFrame:
         "date": pl.Date,
         "instant": pl.Datetime("us", "UTC"),
     }
-    return frame.select(pl.col(name).cast(kinds[kind]) for name, kind in columns.items())
+    columns = (pl.col(column).cast(kinds[kind]) for column, kind in COLUMNS[name].items())
+    return frame.select(columns).sort(_KEYS[name], nulls_last=True)
 
 
 def _anonymous(leads: pl.DataFrame) -> pl.DataFrame:

@@ -1,9 +1,9 @@
 """The reads behind `dataset`: one per frame, cut at the run's instant of knowledge.
 
-Parameters: ``$1`` client, ``$2`` start of the window, ``$3`` `as_of`. What happened after `as_of`
-has not happened: later rows are left out, later outcomes are null, and a status that only a later
-event explains is taken back. Personal data stays behind: contact fields become flags, and of a
-message only its measured features pass.
+``$1`` is the client, ``$2`` the start of the window, ``$3`` `as_of`.
+What happened after `as_of` has not happened: later rows are left out, later outcomes are null, and
+a status that only a later event explains is taken back. Personal data stays behind: contact fields
+become flags, and of a message only its measured features pass.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def _until_now(column: str, alias: str = "a") -> str:
     return f"CASE WHEN {alias}.{column} <= $3 THEN {alias}.{column} END"
 
 
-QUERIES: Final[dict[str, str]] = {
+_QUERIES: Final[dict[str, str]] = {
     "leads": f"""
 SELECT l.lead_id, l.campaign_id,
        CASE WHEN (l.status IN ('converted', 'meeting_booked') AND l.converted_at > $3)
@@ -128,12 +128,12 @@ SELECT d.deal_id, d.lead_id, d.meeting_id, d.currency, d.first_touch_channel,
        CASE WHEN d.closed_at <= $3 THEN d.closed_at END AS closed_at,
        coalesce(d.touches_before_deal, 0)::bigint AS touches_before_deal
 FROM deals d
-WHERE d.client_id = $1 AND d.opened_at <= $3 AND $2 IS NOT NULL
+WHERE d.client_id = $1 AND d.opened_at <= $3
 """,
     "deal_stages": """
 SELECT h.deal_id, h.from_stage, h.to_stage, h.changed_at, h.days_in_previous_stage
 FROM deal_stage_history h
-WHERE h.client_id = $1 AND h.changed_at <= $3 AND $2 IS NOT NULL
+WHERE h.client_id = $1 AND h.changed_at <= $3
 """,
     "threads": """
 SELECT t.thread_id, t.lead_id, t.channel,
@@ -159,4 +159,23 @@ JOIN conversation_threads t ON t.client_id = $1 AND t.thread_id = m.thread_id
 WHERE m.client_id = $1 AND t.started_at BETWEEN $2 AND $3 AND m.sent_at <= $3
 """,
 }
-"""Frame -> query."""
+
+SETTINGS: Final = ("cis.client_id", "cis.window_start", "cis.as_of")
+"""Settings of the transaction that hold the three values."""
+
+
+def query(frame: str) -> str:
+    """The query of a frame, reading its values from `SETTINGS`.
+
+    ADBC streams results as binary `COPY`, which is faster than rows and needs no second copy in
+    memory, but not for statements with parameters.
+    """
+    text = _QUERIES[frame]
+    values = (
+        f"current_setting('{SETTINGS[0]}')",
+        f"current_setting('{SETTINGS[1]}')::timestamptz",
+        f"current_setting('{SETTINGS[2]}')::timestamptz",
+    )
+    for position, value in enumerate(values, start=1):
+        text = text.replace(f"${position}", value)
+    return text
