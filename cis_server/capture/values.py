@@ -179,12 +179,7 @@ def number_of(*, least: float, most: float = math.inf) -> Parser:
     """A number between `least` and `most`, both allowed."""
 
     def parse(text: str) -> float:
-        number = parse_number(text)
-        if number < least:
-            raise ValueError(f"{shown(text)} is below {least:g}")
-        if number > most:
-            raise ValueError(f"{shown(text)} is above {most:g}")
-        return number
+        return _checked(parse_number(text), text, least, most)
 
     return parse
 
@@ -198,11 +193,17 @@ def integer_of(*, least: int, most: int = 2**31 - 1) -> Parser:
         number = parse_number(text)
         if number != int(number):
             raise ValueError(f"not a whole number: {shown(text)}")
-        if not least <= number <= most:
-            raise ValueError(f"{shown(text)} is not between {least} and {most}")
-        return int(number)
+        return int(_checked(number, text, least, most))
 
     return parse
+
+
+def _checked(number: float, text: str, least: float, most: float) -> float:
+    if number < least:
+        raise ValueError(f"{shown(text)} is below {least:.12g}")
+    if number > most:
+        raise ValueError(f"{shown(text)} is above {most:.12g}")
+    return number
 
 
 def choice_of(words: type[StrEnum], also: Mapping[str, str] | None = None) -> Parser:
@@ -268,10 +269,7 @@ def parse_currency(text: str) -> str:
 
 def percent(text: str) -> float:
     """A share in percent, 0 to 100; the sign may stand behind it."""
-    number = parse_number(text.rstrip("%").rstrip())
-    if not 0 <= number <= 100:
-        raise ValueError(f"{shown(text)} is not between 0 and 100")
-    return number
+    return _checked(parse_number(text.rstrip("%").rstrip()), text, 0, 100)
 
 
 def parse_stage(text: str) -> tuple[DealStage | None, str]:

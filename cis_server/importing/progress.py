@@ -135,7 +135,8 @@ class Bar:
 
 class _RateColumn(ProgressColumn):
     def render(self, task: Task) -> Text:
-        rows, elapsed = task.fields.get("rows", 0), task.elapsed
+        rows = task.fields.get("rows", 0)
+        elapsed = task.finished_time if task.finished else task.elapsed
         if not rows or not elapsed:
             return Text("")
         return Text(f"{rows:,} rows, {rows / elapsed:,.0f}/s")
