@@ -57,24 +57,27 @@ def to_dataset(simulation: Simulation, client_id: str, window: Window) -> Datase
     )
     inside = pl.col("lead_id").is_in(leads["lead_id"].implode())
     threads, messages = _threads(tables, window)
-    frames = {
-        "leads": leads.sort("lead_id"),
-        "activities": activities.filter(seen & inside).sort(
-            "lead_id", "occurred_at", "activity_id"
-        ),
-        "email_events": events.filter(seen & inside),
-        "meetings": _meetings(tables, touched).filter(pl.col("booked_at") >= window.start),
-        "deals": _deals(tables, touched),
-        "deal_stages": _deal_stages(tables),
-        "threads": threads,
-        "messages": messages,
-    }
+    keys = ("lead_id", "occurred_at", "activity_id")
     dataset = Dataset(
         client_id=client_id,
         window=window,
-        **{name: frame.select(COLUMNS[name]) for name, frame in frames.items()},
+        leads=_ordered("leads", leads.sort("lead_id")),
+        activities=_ordered("activities", activities.filter(seen & inside).sort(keys)),
+        email_events=_ordered("email_events", events.filter(seen & inside)),
+        meetings=_ordered(
+            "meetings", _meetings(tables, touched).filter(pl.col("booked_at") >= window.start)
+        ),
+        deals=_ordered("deals", _deals(tables, touched)),
+        deal_stages=_ordered("deal_stages", _deal_stages(tables)),
+        threads=_ordered("threads", threads),
+        messages=_ordered("messages", messages),
     )
     return dataclasses.replace(dataset, content_hash=content_hash(dataset))
+
+
+def _ordered(name: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """The columns of a frame of the dataset, in their order."""
+    return frame.select(list(COLUMNS[name]))
 
 
 def _judged_events(tables: dict[str, pl.DataFrame]) -> pl.DataFrame:
@@ -235,16 +238,7 @@ def _meetings(tables: dict[str, pl.DataFrame], touched: pl.DataFrame) -> pl.Data
         by="lead_id",
         check_sortedness=False,
     )
-    campaigns = tables["leads"].select("lead_id", "campaign_id")
-    return (
-        rows.join(campaigns, on="lead_id", how="left")
-        .select(
-            *("meeting_id", "lead_id", "campaign_id", "booked_at", "scheduled_at", "confirmed"),
-            *("reminder_sent", "showed_up", "rescheduled_count", "meeting_type", "outcome"),
-            *("converting_channel", "deal_id"),
-        )
-        .sort("meeting_id")
-    )
+    return rows.sort("meeting_id")
 
 
 def _deals(tables: dict[str, pl.DataFrame], touched: pl.DataFrame) -> pl.DataFrame:

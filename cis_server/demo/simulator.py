@@ -155,7 +155,7 @@ def _simulate_client(
         draw("conversations"),
     )
     campaign = rows.draw_campaigns(spec, draw("campaigns"))
-    threads = conversations.threads
+    belongs = pl.DataFrame({"lead_id": leads["lead_id"], "campaign_id": campaign})
     tables = {
         "clients": rows.client_rows(spec, as_of),
         "campaigns": rows.campaign_rows(spec, as_of),
@@ -171,9 +171,13 @@ def _simulate_client(
         ),
         "email_events": rows.event_rows(touches, events, leads, draw("event ids")),
         "replies": rows.reply_rows(replies, conversations.thread_of_reply, touches, leads),
-        "conversation_threads": threads,
+        "conversation_threads": conversations.threads.join(
+            belongs, on="lead_id", how="left", maintain_order="left"
+        ),
         "thread_messages": conversations.messages,
-        "meetings": meetings.drop("lead", "touch_row", "channel"),
+        "meetings": meetings.drop("lead", "touch_row", "channel").join(
+            belongs, on="lead_id", how="left", maintain_order="left"
+        ),
         "deals": deals.drop("lead", "won"),
         "deal_stage_history": history,
     }  # fmt: skip

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import json
 import re
@@ -17,9 +18,18 @@ from cis_server.demo.demo_clients import demo_clients
 from cis_server.demo.outreach import to_local, to_utc
 from cis_server.demo.replies import REPLIES
 from cis_server.demo.simulator import Simulation, simulate
+from cis_server.domain.lead import Lead
 from cis_server.domain.local_time import earliest_instant, find_zone
-from cis_server.domain.vocabulary import Objection, RejectionReason, ReplyIntent, Sentiment
-from cis_server.scoring.titles import parse_title
+from cis_server.domain.titles import parse_title
+from cis_server.domain.vocabulary import (
+    EmailStatus,
+    Objection,
+    RejectionReason,
+    ReplyIntent,
+    Sentiment,
+)
+from cis_server.scoring.components import components_of
+from cis_server.scoring.icp import matcher
 
 PAIN_WORDS = {
     "leads": "leads pipeline prospects opportunities qualified mql sql inbound",
@@ -46,6 +56,29 @@ def test_titles_are_worth_what_the_parser_says(row: catalogue.TitleWord) -> None
     parsed = parse_title(row.text)
     assert parsed.points == row.authority
     assert parsed.level == row.level
+
+
+def test_first_scores_are_the_scorers_own(two_small: Simulation) -> None:
+    spec = two_small.clients[0]
+    rows = two_small.tables["leads"].filter(pl.col("client_id") == spec.client_id)
+    first = two_small.tables["activities"].filter(pl.col("sequence_step") == 1)
+    day = first.select("lead_id", day=pl.col("occurred_at").dt.date())
+    rows = rows.join(day, on="lead_id")
+    names = {field.name for field in dataclasses.fields(Lead)} - {
+        *("status", "bounce_count", "unsubscribed", "do_not_contact", "attributes"),
+        *("employment_history", "technologies"),
+    }
+    agreeing = 0
+    for row in rows.iter_rows(named=True):
+        given = {name: row[name] for name in names if name in row}
+        given["email_status"] = EmailStatus(given["email_status"])
+        components = components_of(Lead(**given), icp=matcher(spec.icp), as_of=row["day"])
+        stored = json.loads(row["components_at_first_touch"])
+        # The plan's day is the lead's own and may be one off the day in UTC.
+        steady = ("data_quality", "authority", "company_fit", "risk")
+        assert all(getattr(components, name) == stored[name] for name in steady)
+        agreeing += components.timing == stored["timing"]
+    assert agreeing > 0.97 * len(rows) > 100
 
 
 def _has(words: str, text: str) -> bool:
