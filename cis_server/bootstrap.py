@@ -7,7 +7,7 @@ import gc
 import os
 import signal
 import threading
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 
 import structlog
@@ -133,7 +133,7 @@ def rpc_server(settings: Settings, database_url: str, port: int) -> Iterator[Ser
         engine = make_engine(
             database_url,
             pool_size=settings.pool_size,
-            statement_seconds=settings.statement_seconds,
+            statement_seconds=min(settings.statement_seconds, settings.call_seconds_max),
         )
         stack.callback(engine.dispose)
         store = SnapshotStore(
@@ -183,13 +183,19 @@ def pin_to_core(index: int) -> None:
         os.sched_setaffinity(0, {cores[index % len(cores)]})
 
 
-def serve_until_stopped(server: Server, stop: threading.Event, grace_seconds: float) -> None:
+def serve_until_stopped(
+    server: Server,
+    stop: threading.Event,
+    grace_seconds: float,
+    on_serving: Callable[[], None] = lambda: None,
+) -> None:
     """Serve until SIGTERM, SIGINT or `stop`; then drain.
 
     Args:
         server: started.
         stop: set by whoever wants the process to end.
         grace_seconds: how long running calls may take to finish.
+        on_serving: called once the health says SERVING.
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
@@ -197,6 +203,7 @@ def serve_until_stopped(server: Server, stop: threading.Event, grace_seconds: fl
     gc.collect()
     gc.freeze()
     server.serve()
+    on_serving()
     while not stop.wait(3600.0):
         pass
     structlog.get_logger("cis").info("draining", grace_seconds=grace_seconds)

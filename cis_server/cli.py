@@ -76,7 +76,7 @@ def run(arguments: Sequence[str]) -> int:
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog="cis-server",
-        description="Conversion Intelligence System: learns what converts, and serves it over gRPC.",
+        description="Conversion Intelligence System: learns what converts and serves it.",
     )
     parser.add_argument("--version", action="version", version=f"cis-server {version('cis')}")
     commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
@@ -176,7 +176,7 @@ def _serve(args: argparse.Namespace, settings: Settings) -> int:
         supervisor = Supervisor(
             children,
             grace_seconds=settings.grace_seconds,
-            on_ready=lambda: _announce(settings.host, port),
+            on_ready=lambda: _announce(settings.host, port, supervisor.http_port),
             http=(settings.host, settings.http_port),
         )
         return supervisor.run()
@@ -193,8 +193,9 @@ def _worker_child(environment: dict[str, str]) -> ChildSpec:
     )
 
 
-def _announce(host: str, port: int) -> None:
+def _announce(host: str, port: int, http_port: int | None) -> None:
     sys.stdout.write(f"serving on {host}:{port}\n")
+    sys.stdout.write(f"health on http://{host}:{http_port}/readyz\n")
     sys.stdout.flush()
 
 
@@ -208,8 +209,9 @@ def _rpc(args: argparse.Namespace, settings: Settings) -> int:
     stop_with_supervisor(args.lifeline_fd, stop.set)
     with bootstrap.rpc_server(settings, _given_database(settings), args.port) as server:
         server.start()
-        report_ready(args.ready_fd)
-        bootstrap.serve_until_stopped(server, stop, settings.grace_seconds)
+        bootstrap.serve_until_stopped(
+            server, stop, settings.grace_seconds, lambda: report_ready(args.ready_fd)
+        )
     return EXIT_OK
 
 

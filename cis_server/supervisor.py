@@ -37,7 +37,9 @@ _FIRST_PAUSE = 0.2
 _LONGEST_PAUSE = 10.0
 _STABLE_AFTER = 30.0
 _START_ATTEMPTS = 5
-"""A child that never became ready this many times in a row will not become ready."""
+"""A child that never became ready, and failed this many times, will not become ready. One that was
+ready once is started for as long as it takes: what it misses now, a database say, may come back,
+and the others go on serving meanwhile."""
 
 
 class PortInUse(ConfigurationError):  # noqa: N818 - reads as what happened
@@ -71,6 +73,15 @@ class _Child:
     failed_starts: int = 0
     restarts: int = 0
 
+    def status(self) -> dict[str, object]:
+        process = self.process  # read once: the pages have a thread of their own
+        return {
+            "name": self.spec.name,
+            "pid": process.pid if process is not None else None,
+            "ready": self.ready,
+            "restarts": self.restarts,
+        }
+
 
 @contextlib.contextmanager
 def reserved_port(host: str, port: int) -> Iterator[int]:
@@ -102,7 +113,10 @@ class Supervisor:
         children: what to run; order is the order of starting.
         grace_seconds: how long a child may drain after SIGTERM before it is killed.
         on_ready: called once, when every child that reports readiness has done so.
-        http: (host, port) of the liveness and readiness pages, or None.
+        http: (host, port) of the liveness and readiness pages, or None; port 0 picks a free one.
+
+    Raises:
+        PortInUse: the pages cannot listen there.
     """
 
     def __init__(
@@ -116,7 +130,7 @@ class Supervisor:
         self._children = [_Child(spec) for spec in children]
         self._grace_seconds = grace_seconds
         self._on_ready = on_ready
-        self._http = http
+        self._pages = _pages(http, self.status) if http else None
         self._log = structlog.get_logger("cis.supervisor")
         self._stopping = False
         self._exit_code = EXIT_OK
@@ -126,13 +140,19 @@ class Supervisor:
         self._selector = selectors.DefaultSelector()
         self._selector.register(self._wake_read, selectors.EVENT_READ)
 
+    @property
+    def http_port(self) -> int | None:
+        """Port of the pages, None without them."""
+        return self._pages.server_address[1] if self._pages else None
+
     def run(self) -> int:
         """Supervise until SIGTERM or SIGINT; returns the exit code. Main thread only."""
         previous = {
             number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)
         }
         previous[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, self._wake)
-        pages = _serve_pages(self._http, self.status) if self._http else None
+        if self._pages is not None:
+            threading.Thread(target=self._pages.serve_forever, name="http", daemon=True).start()
         try:
             while not self._stopping:
                 self._start_due()
@@ -141,8 +161,9 @@ class Supervisor:
                 self._announce()
             return self._drain()
         finally:
-            if pages is not None:
-                pages.shutdown()
+            if self._pages is not None:
+                self._pages.shutdown()
+                self._pages.server_close()
             for number, handler in previous.items():
                 signal.signal(number, handler)
             self._close()
@@ -151,15 +172,7 @@ class Supervisor:
         """What runs: for the readiness page."""
         return {
             "ready": not self._stopping and all(c.ready for c in self._children),
-            "children": [
-                {
-                    "name": child.spec.name,
-                    "pid": child.process.pid if child.process else None,
-                    "ready": child.ready,
-                    "restarts": child.restarts,
-                }
-                for child in self._children
-            ],
+            "children": [child.status() for child in self._children],
         }
 
     def _stop(self, *_: object) -> None:
@@ -233,7 +246,7 @@ class Supervisor:
                 self._fail(EXIT_CONFIGURATION)
                 continue
             child.failed_starts = 0 if reached_ready else child.failed_starts + 1
-            if child.failed_starts >= _START_ATTEMPTS:
+            if child.failed_starts >= _START_ATTEMPTS and not child.was_ready:
                 self._log.error("child_keeps_dying", child=child.spec.name, code=code)
                 self._fail(EXIT_CHILDREN_KEEP_DYING)
                 continue
@@ -317,7 +330,7 @@ def stop_with_supervisor(fd: int | None, stop: Callable[[], None]) -> None:
     threading.Thread(target=watch, args=(fd,), name="lifeline", daemon=True).start()
 
 
-def _serve_pages(
+def _pages(
     address: tuple[str, int], status: Callable[[], dict[str, object]]
 ) -> ThreadingHTTPServer:
     """Liveness at ``/livez`` (always 200) and readiness at ``/readyz`` (200 or 503), as JSON."""
@@ -343,8 +356,6 @@ def _serve_pages(
             """Probes every few seconds are not worth a log line."""
 
     try:
-        server = ThreadingHTTPServer(address, Pages)
+        return ThreadingHTTPServer(address, Pages)
     except OSError as error:
         raise PortInUse(f"cannot listen on {address[0]}:{address[1]}: {error.strerror}") from error
-    threading.Thread(target=server.serve_forever, name="http", daemon=True).start()
-    return server

@@ -11,14 +11,13 @@ from sqlalchemy import (
     Engine,
     and_,
     func,
-    insert,
     select,
     text,
     tuple_,
     update,
 )
+from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import RowMapping
-from sqlalchemy.exc import IntegrityError
 
 from cis_server.domain.runs import Eligibility, LearnOptions, Run, RunResult, Stage
 from cis_server.domain.vocabulary import RunState, SubscriptionStatus
@@ -73,29 +72,33 @@ class Runs:
 
     def request(self, client_id: str, run_id: str, options: LearnOptions) -> str:
         """Store a queued run; the id of the run under way when the client has one already."""
-        statement = insert(learning_runs).values(
-            client_id=client_id,
-            run_id=run_id,
-            state=RunState.QUEUED,
-            as_of=options.as_of,
-            options=options.to_json(),
-            dry_run=options.dry_run,
+        statement = (
+            insert(learning_runs)
+            .values(
+                client_id=client_id,
+                run_id=run_id,
+                state=RunState.QUEUED,
+                as_of=options.as_of,
+                options=options.to_json(),
+                dry_run=options.dry_run,
+            )
+            .on_conflict_do_nothing(
+                index_elements=[learning_runs.c.client_id],
+                index_where=text("state IN ('queued', 'running')"),
+            )
+            .returning(learning_runs.c.run_id)
         )
-        try:
+        under_way = select(learning_runs.c.run_id).where(
+            learning_runs.c.client_id == client_id, learning_runs.c.state.in_(_UNDER_WAY)
+        )
+        while True:
             with operator(self._engine) as connection:
-                connection.execute(statement)
-            return run_id
-        except IntegrityError:
-            with operator(self._engine) as connection:
-                found = connection.scalar(
-                    select(learning_runs.c.run_id).where(
-                        learning_runs.c.client_id == client_id,
-                        learning_runs.c.state.in_(_UNDER_WAY),
-                    )
-                )
-        if found is None:  # it ended between the two statements
-            return self.request(client_id, run_id, options)
-        return str(found)
+                if connection.scalar(statement) is not None:
+                    return run_id
+                found = connection.scalar(under_way)
+            if found is not None:
+                return str(found)
+            # The run that was in the way ended between the two statements.
 
     def read(self, run_ids: Sequence[str]) -> Mapping[str, Sequence[Run]]:
         """Runs by id, one per client in order of client id; unknown ids are left out."""

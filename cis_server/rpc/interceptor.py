@@ -34,7 +34,10 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
         validate: checks a request message.
         stream_pool: executor of the response-streaming methods, so that followers of long runs
             never take a thread from scoring.
-        stream_cap: open streams before RESOURCE_EXHAUSTED; at most the pool's threads.
+        stream_cap: open streams before RESOURCE_EXHAUSTED; the pool must have more threads than
+            that, so that one stream too many is told so instead of waiting for a thread.
+        waiting_pool: executor of the unary methods that may wait for the database.
+        waiting: full names of the services whose unary methods those are.
         quiet: methods whose successes are logged only once in ``quiet_every``.
         quiet_every: see ``quiet``; errors are always logged.
     """
@@ -45,11 +48,14 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
         *,
         stream_pool: ThreadPoolExecutor,
         stream_cap: int,
+        waiting_pool: ThreadPoolExecutor,
+        waiting: frozenset[str],
         quiet: frozenset[str] = frozenset(),
         quiet_every: int = 1000,
     ) -> None:
         self._validate = validate
         self._stream_pool = stream_pool
+        self._waiting_pool, self._waiting = waiting_pool, waiting
         self._streams = _StreamCount(stream_cap)
         self._quiet = quiet
         self._quiet_every = quiet_every
@@ -79,11 +85,14 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
             "response_serializer": handler.response_serializer,
         }
         if not handler.request_streaming and not handler.response_streaming:
-            return grpc.unary_unary_rpc_method_handler(
-                self._unary(method, handler.unary_unary), **codec
-            )
+            unary = self._unary(method, handler.unary_unary)
+            if method.split("/")[1] in self._waiting:
+                unary.experimental_thread_pool = self._waiting_pool  # type: ignore[attr-defined]
+            return grpc.unary_unary_rpc_method_handler(unary, **codec)
         if handler.response_streaming:
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
+            if getattr(behaviour, "experimental_non_blocking", False):
+                return handler  # watching the health takes no thread, hence no place either
             streaming = self._streaming(method, behaviour, validated=not handler.request_streaming)
             # grpcio runs a behaviour with this attribute on the executor it names.
             streaming.experimental_thread_pool = self._stream_pool  # type: ignore[attr-defined]

@@ -18,5 +18,5 @@ def health_of(target: str, timeout_seconds: float) -> str:
         try:
             answer = stub.Check(health_pb2.HealthCheckRequest(), timeout=timeout_seconds)
         except grpc.RpcError as error:
-            return str(error.code().name)  # type: ignore[attr-defined]  # a call as well
+            return str(error.code().name)
     return str(health_pb2.HealthCheckResponse.ServingStatus.Name(answer.status))

@@ -61,6 +61,13 @@ _ALL_SERVICES: Final[Mapping[str, str]] = {
     "analytics": analytics_service_pb2.DESCRIPTOR.services_by_name["AnalyticsService"].full_name,
 }
 
+_WAITING_SERVICES: Final = frozenset(
+    _ALL_SERVICES[name]
+    for name in ("pattern", "learning", "admin", "capture", "experiment", "analytics")
+)
+_REFUSING_THREADS: Final = 4
+"""Threads beyond the cap of streams, on which the next stream is refused."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Services:
@@ -80,7 +87,11 @@ class ServerOptions:
     host: str
     port: int
     threads: int = 8
-    """Threads of unary calls; more only add switching, as they share one interpreter lock."""
+    """Threads of scoring and recommendations; more only add switching, as they share one
+    interpreter lock."""
+    waiting_threads: int = 8
+    """Threads of the unary calls that may wait for the database, so that none of them keeps a
+    thread from scoring."""
     stream_cap: int = 256
     """Open response streams, each on a thread of its own executor."""
     max_message_bytes: int = 16 * 1024 * 1024
@@ -91,7 +102,10 @@ class Server:
 
     def __init__(self, services: Services, options: ServerOptions) -> None:
         self._options = options
-        self._streams = ThreadPoolExecutor(options.stream_cap, thread_name_prefix="stream")
+        self._streams = ThreadPoolExecutor(
+            options.stream_cap + _REFUSING_THREADS, thread_name_prefix="stream"
+        )
+        self._waiting = ThreadPoolExecutor(options.waiting_threads, thread_name_prefix="waiting")
         self._server = grpc.server(
             ThreadPoolExecutor(options.threads, thread_name_prefix="call"),
             interceptors=[
@@ -99,6 +113,8 @@ class Server:
                     check_request,
                     stream_pool=self._streams,
                     stream_cap=options.stream_cap,
+                    waiting_pool=self._waiting,
+                    waiting=_WAITING_SERVICES,
                     quiet=HOT_METHODS,
                 )
             ],
@@ -128,7 +144,8 @@ class Server:
         """Turn new calls away, let running ones finish within the grace period, end the rest."""
         self._health.enter_graceful_shutdown()
         self._server.stop(grace_seconds).wait()
-        self._streams.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._streams, self._waiting):
+            pool.shutdown(wait=False, cancel_futures=True)
 
     def wait(self) -> None:
         """Wait until the server has stopped."""

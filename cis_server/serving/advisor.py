@@ -16,7 +16,7 @@ from cis_server.domain.lead import Lead
 from cis_server.domain.live_state import PatternKey, PatternRecord, StoredLead
 from cis_server.domain.model_info import ModelInfo
 from cis_server.domain.patterns import Stored
-from cis_server.domain.vocabulary import PatternType, Tier
+from cis_server.domain.vocabulary import PatternType, Source, Tier
 from cis_server.errors import NotFound
 from cis_server.serving.answers import ChannelsAnswer, TimingAnswer
 from cis_server.serving.channel_plan import DEFAULT_CHANNELS
@@ -100,12 +100,14 @@ class Advisor:
         Raises:
             NotFound: there is no such client.
         """
+        client = self._store.client(client_id)
         weights, info = weights_in_force(
-            self._store.client(client_id),
-            self._clock(),
-            database_away=self._store.database_away,
+            client, self._clock(), database_away=self._store.database_away
         )
-        return WeightsAnswer(weights=weights, model_info=info)
+        expired = info.source is Source.DEFAULT and client.weights_record is not None
+        return WeightsAnswer(
+            weights=weights, model_info=info, expired=client.weights if expired else None
+        )
 
     def timing(self, request: TimingRequest) -> TimingAnswer:
         """When to contact a lead.

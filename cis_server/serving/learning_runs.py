@@ -283,6 +283,10 @@ class _Watch:
                 # Followers keep waiting: the run goes on whether or not we can see it.
                 self._log.warning("runs_unreadable")
                 states = {}
+            except Exception:
+                # The thread must outlive a row that cannot be read: others follow other runs.
+                self._log.exception("runs_unreadable")
+                states = {}
             with self._changed:
                 fresh = {k: v for k, v in states.items() if k in self._followers}
                 if any(self._states.get(key) != value for key, value in fresh.items()):

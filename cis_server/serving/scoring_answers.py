@@ -59,6 +59,8 @@ class WeightsAnswer:
 
     weights: Weights
     model_info: ModelInfo
+    expired: Weights | None = None
+    """Learned weights that have expired, so that the defaults are in force instead."""
 
 
 def scoring_context(

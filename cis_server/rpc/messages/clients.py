@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import dataclasses
 import datetime as dt
+from typing import Any
 
 from cis_client.v1 import admin_service_pb2 as admin
 from cis_server.domain.clients import CampaignRecord, ClientPolicy, ClientRecord
@@ -26,36 +26,33 @@ def merged_client(
     Args:
         message: the caller's wishes.
         stored: the client as it is, None for a new one.
-        mask: names of fields to take from the message even where it leaves them empty; without
-            them a field that is not set keeps what is stored.
+        mask: paths of fields (``icp``, ``policy.pooling``) to take from the message even where it
+            leaves them empty, which gives them their defaults; all others keep what is stored.
+            Without a mask every field that is set is taken: the profile as a whole, of the policy
+            what is set in it.
 
     Raises:
-        InvalidInput: a field of the mask is unknown.
+        InvalidInput: a path of the mask is unknown, or the profile no longer holds together.
     """
-    known = {field.name for field in admin.Client.DESCRIPTOR.fields}
-    for name in mask - known:
-        raise InvalidInput("update_mask", f"names {name!r}, which is no field of Client")
-    client = stored or ClientRecord(client_id=message.client_id)
-
-    def wanted(name: str, is_set: bool) -> bool:
-        return name in mask if mask else is_set
-
-    changes: dict[str, object] = {}
-    if wanted("name", message.HasField("name")):
-        changes["name"] = message.name
-    if wanted("subscription_status", bool(message.subscription_status)):
-        changes["subscription_status"] = (
-            _STATUS(message.subscription_status) or SubscriptionStatus.TRIALING
-        )
-    if wanted("timezone", message.HasField("timezone")):
-        changes["timezone"] = message.timezone
-    if wanted("icp", message.HasField("icp")):
-        changes["icp"] = icp_from_message(message.icp)
-    if wanted("competitor_domains", bool(message.competitor_domains)):
-        changes["competitor_domains"] = tuple(message.competitor_domains)
-    if wanted("policy", message.HasField("policy")):
-        changes["policy"] = _policy(message.policy, client.policy)
-    return dataclasses.replace(client, **changes)  # type: ignore[arg-type]  # names checked above
+    target = client_message(stored) if stored else admin.Client()
+    for path in sorted(mask) or _set_paths(message):
+        _copy(message, target, path, path)
+    icp = icp_from_message(target.icp)
+    if icp.employee_max < icp.employee_min:
+        text = f"{icp.employee_max} is less than employee_min, {icp.employee_min}"
+        raise InvalidInput("client.icp.employee_max", text)
+    default = ClientRecord(client_id=message.client_id)
+    return ClientRecord(
+        client_id=message.client_id,
+        name=target.name,
+        subscription_status=_STATUS(target.subscription_status) or default.subscription_status,
+        timezone=target.timezone or default.timezone,
+        icp=icp,
+        competitor_domains=tuple(target.competitor_domains),
+        policy=_policy(target.policy),
+        created_at=stored.created_at if stored else None,
+        updated_at=stored.updated_at if stored else None,
+    )
 
 
 def client_message(client: ClientRecord) -> admin.Client:
@@ -114,16 +111,43 @@ def campaign_from_message(message: admin.Campaign, path: str) -> CampaignRecord:
     )
 
 
-def _policy(message: admin.ClientPolicy, stored: ClientPolicy) -> ClientPolicy:
+def _set_paths(message: admin.Client) -> list[str]:
+    paths = []
+    for field, value in message.ListFields():
+        if field.name == "policy":
+            paths += [f"policy.{part.name}" for part, _ in value.ListFields()]
+        else:
+            paths.append(field.name)
+    return paths
+
+
+def _copy(source: Any, target: Any, path: str, whole: str) -> None:
+    """Makes the field at ``path`` of the target what it is in the source, unset included."""
+    name, _, rest = path.partition(".")
+    field = source.DESCRIPTOR.fields_by_name.get(name)
+    if field is None or (rest and (field.message_type is None or field.is_repeated)):
+        raise InvalidInput("update_mask", f"names {whole!r}, which is no field of Client")
+    if rest:
+        _copy(getattr(source, name), getattr(target, name), rest, whole)
+        return
+    target.ClearField(name)
+    given = [value for set_field, value in source.ListFields() if set_field.name == name]
+    if given and (field.is_repeated or field.message_type is not None):
+        getattr(target, name).MergeFrom(given[0])
+    elif given:
+        setattr(target, name, given[0])
+
+
+def _policy(message: admin.ClientPolicy) -> ClientPolicy:
+    default = ClientPolicy()
     return ClientPolicy(
-        promotion=_PROMOTION(message.promotion) or stored.promotion,
-        pooling=message.pooling if message.HasField("pooling") else stored.pooling,
+        promotion=_PROMOTION(message.promotion) or default.promotion,
+        pooling=message.pooling if message.HasField("pooling") else default.pooling,
         exploration_share=message.exploration_share
         if message.HasField("exploration_share")
-        else stored.exploration_share,
-        tier_channels={t: tuple(c.channels) for t, c in message.tier_channels.items()}
-        or stored.tier_channels,
+        else default.exploration_share,
+        tier_channels={t: tuple(c.channels) for t, c in message.tier_channels.items()},
         retention_days=message.retention_days
         if message.HasField("retention_days")
-        else stored.retention_days,
+        else default.retention_days,
     )

@@ -7,7 +7,7 @@ import grpc
 from cis_client.v1 import pattern_service_pb2 as service
 from cis_client.v1 import pattern_service_pb2_grpc as service_grpc
 from cis_client.v1 import patterns_pb2
-from cis_server.domain.vocabulary import PatternType
+from cis_server.domain.vocabulary import PatternType, Source
 from cis_server.domain.weights import DEFAULT_WEIGHTS
 from cis_server.errors import InvalidInput, NotFound
 from cis_server.rpc.messages.patterns import pattern_message, run_status_message
@@ -66,15 +66,16 @@ class PatternService(service_grpc.PatternServiceServicer):
     ) -> service.GetWeightsResponse:
         """The weights in force beside the defaults."""
         answer = self._advisor.weights(request.client_id)
-        learned = answer.model_info.model_version
+        info, expired = answer.model_info, answer.expired
+        learned = info.source is not Source.DEFAULT
         return service.GetWeightsResponse(
             weights=weights_message(answer.weights),
             default_weights=weights_message(DEFAULT_WEIGHTS),
-            learned_weights=weights_message(answer.weights) if learned else None,
-            learned_version=learned or None,
-            sample_size=answer.model_info.sample_size,
-            updated_time=timestamp(answer.model_info.computed_at),
-            model=model_message(answer.model_info),
+            learned_weights=weights_message(expired) if expired is not None else None,
+            learned_version=info.model_version if expired is not None else None,
+            sample_size=info.sample_size if learned else 0,
+            updated_time=timestamp(info.computed_at) if learned else None,
+            model=model_message(info),
         )
 
 

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from dataclasses import replace
+from typing import NamedTuple, Protocol
 
 import grpc
 from google.rpc import code_pb2
@@ -111,11 +112,10 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
         else:
             leads = self._stored(request, context, failures)
         full = request.view == scoring.LEAD_SCORE_VIEW_FULL
-        batch = scored_batch([lead for _, lead in leads], scoring_context, with_reasons=full)
-        scores = list(zip((index for index, _ in leads), batch.scores, strict=True))
+        scores = self._scored(request, leads, scoring_context, with_reasons=full)
         if request.persist:
             scores = self._kept(request, scores, scoring_context, context, failures)
-        version = batch.model_version
+        version = scoring_context.model_version
         return scoring.BatchScoreLeadsResponse(
             scores=[
                 score_message(score, None, version) if full else basic_score_message(score, version)
@@ -124,8 +124,8 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
             failures=sorted(failures, key=lambda failure: failure.index),
             tier_counts=tier_counts(score for _, score in scores),
             mean_score=sum(s.score for _, s in scores) / len(scores) if scores else None,
-            weights=weights_message(batch.weights),
-            model=model_message(batch.model_info),
+            weights=weights_message(scoring_context.weights),
+            model=model_message(scoring_context.model_info),
         )
 
     def _scoring_context(
@@ -143,17 +143,43 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
         request: scoring.BatchScoreLeadsRequest,
         context: grpc.ServicerContext,
         failures: list[scoring.ScoreFailure],
-    ) -> list[tuple[int, Lead]]:
+    ) -> list[_Placed]:
         ids = list(request.lead_ids)
         left = remaining_seconds(context, self._store_seconds)
         stored = self._advisor.stored_leads(request.client_id, ids, left)
         leads = []
         for index, lead_id in enumerate(ids):
             if lead_id in stored:
-                leads.append((index, stored[lead_id].lead))
+                found = stored[lead_id]
+                leads.append(_Placed(index, found.lead, found.campaign_id))
             else:
                 failures.append(_failure(index, lead_id, NotFound("lead", lead_id)))
         return leads
+
+    def _scored(
+        self,
+        request: scoring.BatchScoreLeadsRequest,
+        leads: Sequence[_Placed],
+        scoring_context: ScoringContext,
+        *,
+        with_reasons: bool,
+    ) -> list[tuple[int, LeadScore]]:
+        """Scores with their places; a stored lead is scored for its own campaign, as alone."""
+        by_campaign: dict[str | None, list[_Placed]] = {}
+        for placed in leads:
+            own = None if request.HasField("campaign_id") else placed.campaign_id
+            by_campaign.setdefault(own, []).append(placed)
+        scores: list[tuple[int, LeadScore]] = []
+        for campaign_id, group in by_campaign.items():
+            context = (
+                scoring_context
+                if campaign_id is None
+                # Only the profile differs: weights and models of one answer must be the same.
+                else replace(scoring_context, icp=self._scoring_context(request, campaign_id).icp)
+            )
+            batch = scored_batch([p.lead for p in group], context, with_reasons=with_reasons)
+            scores += zip((placed.place for placed in group), batch.scores, strict=True)
+        return sorted(scores, key=lambda score: score[0])
 
     def _kept(
         self,
@@ -196,15 +222,25 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
         )
 
 
+class _Placed(NamedTuple):
+    """A lead of a batch."""
+
+    place: int
+    """Its index in the request."""
+    lead: Lead
+    campaign_id: str | None = None
+    """Of a stored lead."""
+
+
 def _leads(
     request: scoring.BatchScoreLeadsRequest, failures: list[scoring.ScoreFailure]
-) -> list[tuple[int, Lead]]:
+) -> list[_Placed]:
     leads = []
     for index, message in enumerate(request.leads):
         path = f"leads[{index}]"
         try:
             check_item(message, path)
-            leads.append((index, lead_from_message(message, path)))
+            leads.append(_Placed(index, lead_from_message(message, path)))
         except InvalidInput as error:
             failures.append(_failure(index, message.lead_id, error))
     return leads
