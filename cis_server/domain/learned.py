@@ -1,0 +1,80 @@
+"""What a learning run starts from and what it hands over to be stored."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from cis_server.domain.clients import CampaignRecord, ClientRecord
+from cis_server.domain.runs import RunResult
+from cis_server.domain.vocabulary import PatternType
+from cis_server.domain.weights import Weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearningState:
+    """What is in force when a run begins."""
+
+    client: ClientRecord
+    campaigns: Mapping[str, CampaignRecord] = field(default_factory=dict)
+    """By id."""
+    live_weights: Weights | None = None
+    """None: the defaults are in force."""
+    weights_by_hand: bool = False
+    """Whether the live weights were set by a person."""
+    promotions: int = 0
+    """Learned sets of weights that went live before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Decision:
+    """Whether something learned goes live."""
+
+    live: bool
+    forced: bool = False
+    """Only because it was forced."""
+    refused: bool = False
+    """A gate refused it, and it does not go live."""
+    reason: str
+    """In words."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnedPattern:
+    """A pattern to store."""
+
+    type: PatternType
+    content: Mapping[str, Any]
+    """JSON values, without any time of the clock."""
+    sample_size: int
+    confidence: float
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LearnedModel:
+    """Weights or a propensity model to store, live or not."""
+
+    kind: str
+    """``weights`` or ``propensity``."""
+    target: str = ""
+    """Of a propensity model; empty for weights."""
+    content: Mapping[str, Any]
+    """JSON values, what serving loads."""
+    metrics: Mapping[str, Any]
+    """Figures for the registry."""
+    gates: Mapping[str, Any]
+    """Name -> gate."""
+    sample_size: int
+    confidence: float
+    decision: Decision
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Learned:
+    """Everything a run learned."""
+
+    result: RunResult
+    """Without versions, which are given when it is stored, and without the peak of memory."""
+    patterns: tuple[LearnedPattern, ...]
+    models: tuple[LearnedModel, ...]

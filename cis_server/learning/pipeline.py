@@ -1,0 +1,345 @@
+"""From a dataset to everything one run learns: patterns, weights and a propensity model.
+
+Pure: data in, results out. The same dataset, state and options give the same content, byte for
+byte; only times differ, and those stand in stages and results, never in what is learned.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import json
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import polars as pl
+
+from cis_server.detectors.outcomes import Population, population
+from cis_server.detectors.runner import DETECTORS, DetectorOutcome, run_detectors
+from cis_server.detectors.settings import DetectorSettings
+from cis_server.domain.dataset import Dataset
+from cis_server.domain.learned import (
+    Decision,
+    Learned,
+    LearnedModel,
+    LearnedPattern,
+    LearningState,
+)
+from cis_server.domain.runs import (
+    Gate,
+    LearnOptions,
+    PatternOutcome,
+    PropensityOutcome,
+    RunResult,
+    WeightsOutcome,
+)
+from cis_server.domain.vocabulary import PatternStatus, PatternType
+from cis_server.domain.weights import DEFAULT_WEIGHTS, Weights
+from cis_server.learning.first_touch import first_touch
+from cis_server.learning.labels import LearningRows, propensity_rows, weights_rows
+from cis_server.learning.promotion import decided
+from cis_server.learning.propensity import TARGET, PropensityFit, learn_propensity
+from cis_server.learning.stages import Stages
+from cis_server.learning.weights_gate import WeightsDecision, learn_weights
+from cis_server.scoring.features import COLUMNS, RawColumns, raw_columns
+from cis_server.stats.confidence import confidence
+from cis_server.stats.seeds import generator
+
+_DETECTING, _WEIGHING, _MODELLING = 0.35, 0.75, 0.80
+"""Share of a run that is done when these begin."""
+
+
+def learn(
+    dataset: Dataset,
+    state: LearningState,
+    options: LearnOptions,
+    stages: Stages,
+    *,
+    settings: DetectorSettings | None = None,
+) -> Learned:
+    """Learn everything from one client's window.
+
+    Args:
+        dataset: the window.
+        state: what is in force.
+        options: of the run.
+        stages: told of every stage; may hold earlier ones.
+        settings: thresholds of detectors, and the horizon.
+    """
+    settings = settings or DetectorSettings()
+    patterns, pattern_outcomes = _patterns(dataset, settings, stages)
+    run = population(dataset, settings)
+    weights, weights_model = _weights(run, dataset, state, options, stages)
+    propensity, propensity_model = _propensity(run, dataset, state, options, settings, stages)
+    models = [model for model in (weights_model, propensity_model) if model is not None]
+    result = RunResult(
+        patterns=pattern_outcomes,
+        weights=weights,
+        propensity=propensity,
+        promoted=weights.promoted or propensity.promoted,
+        reason="; ".join(_sentences(pattern_outcomes, weights, propensity, options)),
+        seconds=stages.seconds,
+        leads=dataset.leads.height,
+        activities=dataset.activities.height,
+        conversions=_conversions(dataset),
+        snapshot_hash=dataset.content_hash,
+        peak_memory_bytes=0,
+    )
+    return Learned(result=result, patterns=patterns, models=tuple(models))
+
+
+def _conversions(dataset: Dataset) -> int:
+    inside = pl.col("converted_at").is_between(
+        dataset.window.start, dataset.window.as_of, closed="right"
+    )
+    return dataset.leads.filter(inside).height
+
+
+def _patterns(
+    dataset: Dataset, settings: DetectorSettings, stages: Stages
+) -> tuple[tuple[LearnedPattern, ...], tuple[PatternOutcome, ...]]:
+    begun: dict[PatternType, dt.datetime] = {}
+
+    def begin(kind: PatternType, done: float) -> None:
+        fraction = _DETECTING + (_WEIGHING - _DETECTING) * done
+        begun[kind] = stages.begin(f"detect_{kind}", fraction, f"looking for the {kind} pattern")
+
+    found = run_detectors(dataset, settings=settings, progress=begin)
+    for kind, outcome in found.items():
+        started = begun.get(kind, stages.begun_at)
+        stages.record(f"detect_{kind}", started, outcome.seconds, outcome.sample)
+    outcomes = tuple(_pattern_outcome(kind, outcome) for kind, outcome in found.items())
+    patterns = tuple(
+        LearnedPattern(
+            type=kind,
+            content=outcome.pattern.to_json(),
+            sample_size=outcome.sample,
+            confidence=outcome.pattern.envelope.confidence,
+        )
+        for kind, outcome in found.items()
+        if outcome.pattern is not None
+    )
+    return patterns, outcomes
+
+
+def _pattern_outcome(kind: PatternType, outcome: DetectorOutcome) -> PatternOutcome:
+    known = outcome.sample >= outcome.converted
+    return PatternOutcome(
+        type=kind,
+        status=outcome.status,
+        reason=outcome.reason,
+        sample_size=outcome.sample,
+        n_converted=outcome.converted,
+        confidence=round(confidence(outcome.sample, outcome.converted), 4) if known else 0.0,
+        seconds=round(outcome.seconds, 4),
+    )
+
+
+def _weights(
+    run: Population,
+    dataset: Dataset,
+    state: LearningState,
+    options: LearnOptions,
+    stages: Stages,
+) -> tuple[WeightsOutcome, LearnedModel | None]:
+    before = state.live_weights or DEFAULT_WEIGHTS
+    with stages.run("weights", _WEIGHING, "estimating the weights") as count:
+        rows = weights_rows(run)
+        count(rows.leads.height)
+        at_first = first_touch(
+            rows.leads,
+            client=state.client,
+            campaigns=state.campaigns,
+            as_of=dataset.window.as_of,
+        )
+        decision = learn_weights(
+            at_first.fractions,
+            rows.converted.to_numpy(),
+            generator(dataset.client_id, dataset.window.as_of, "weights"),
+            live=None if state.weights_by_hand else state.live_weights,
+            promotions=state.promotions,
+        )
+    rebuilt = int(at_first.reconstructed.sum())
+    outcome = _weights_outcome(decision, before, rebuilt)
+    candidate = decision.promotable
+    if candidate is None:
+        return outcome, None
+    if not decision.result.slope:
+        # Proportions of nothing: without a slope the data say nothing about the weights.
+        reason = f"the components explain nothing here; {outcome.reason}"
+        return replace(outcome, reason=reason), None
+    fate = _fate("weights", decision.gates, state, options, by_hand=state.weights_by_hand)
+    limited = "; moved as far as a week allows" if decision.limited and fate.live else ""
+    outcome = replace(
+        outcome,
+        after=candidate if fate.live else before,
+        promoted=fate.live,
+        forced=fate.forced,
+        reason=f"{fate.reason}{limited}{_rebuilt(rebuilt, outcome.n)}",
+    )
+    model = LearnedModel(
+        kind="weights",
+        content=candidate.as_dict(),
+        metrics=_weights_metrics(decision, rebuilt),
+        gates={gate.name: gate.to_json() for gate in decision.gates},
+        sample_size=decision.result.n_converted,
+        confidence=round(decision.result.confidence, 4),
+        decision=fate,
+    )
+    return outcome, model
+
+
+def _fate(
+    what: str,
+    gates: Sequence[Gate],
+    state: LearningState,
+    options: LearnOptions,
+    *,
+    by_hand: bool = False,
+) -> Decision:
+    fate = decided(
+        what,
+        gates,
+        policy=state.client.policy.promotion,
+        force=options.force,
+        by_hand=by_hand,
+    )
+    if options.dry_run and fate.live:
+        return Decision(live=False, reason=f"{fate.reason} (would be: dry run)")
+    return fate
+
+
+def _rebuilt(rebuilt: int, n: int) -> str:
+    if not rebuilt:
+        return ""
+    return f"; components of {rebuilt} of {n} leads were computed again as of first contact"
+
+
+def _weights_outcome(decision: WeightsDecision, before: Weights, rebuilt: int) -> WeightsOutcome:
+    result = decision.result
+    intervals = result.intervals
+    return WeightsOutcome(
+        status=result.status.value,
+        reason=f"{result.reason}{_rebuilt(rebuilt, result.n)}",
+        before=before,
+        learned=result.weights if decision.promotable is not None else None,
+        after=before,
+        n=result.n,
+        n_converted=result.n_converted,
+        baseline_log_loss=result.baseline_metric,
+        log_loss=result.metric,
+        gates=decision.gates,
+        low=Weights(**{name: at.low for name, at in intervals.items()}) if intervals else None,
+        high=Weights(**{name: at.high for name, at in intervals.items()}) if intervals else None,
+    )
+
+
+def _weights_metrics(decision: WeightsDecision, rebuilt: int) -> dict[str, Any]:
+    result = decision.result
+    return {
+        "status": result.status.value,
+        "method": result.method,
+        "n": result.n,
+        "n_converted": result.n_converted,
+        "reconstructed": rebuilt,
+        "estimate": result.weights.as_dict(),
+        "limited": decision.limited,
+        "held": list(result.held),
+        "intervals": {name: [at.low, at.high] for name, at in (result.intervals or {}).items()},
+        "intercept": result.intercept,
+        "slope": result.slope,
+        "baseline_log_loss": result.baseline_metric,
+        "log_loss": result.metric,
+        "baseline_pr_auc": result.baseline_pr_auc,
+        "pr_auc": result.pr_auc,
+        "iterations": result.iterations,
+    }
+
+
+def _propensity(
+    run: Population,
+    dataset: Dataset,
+    state: LearningState,
+    options: LearnOptions,
+    settings: DetectorSettings,
+    stages: Stages,
+) -> tuple[PropensityOutcome, LearnedModel | None]:
+    with stages.run("propensity", _MODELLING, "fitting the conversion probability") as count:
+        rows = propensity_rows(run, settings)
+        count(rows.leads.height)
+        fit = _propensity_fit(rows, dataset, state)
+    if fit.model is None:
+        return fit.outcome, None
+    fate = _fate("conversion probability", fit.outcome.gates, state, options)
+    outcome = replace(fit.outcome, promoted=fate.live, forced=fate.forced, reason=fate.reason)
+    figures = outcome.to_json()
+    left_out = ("gates", "promoted", "forced", "reason", "version")
+    model = LearnedModel(
+        kind="propensity",
+        target=outcome.target,
+        content=fit.model.to_json(),
+        metrics={
+            **{name: value for name, value in figures.items() if name not in left_out},
+            **fit.report,
+            "follow_up_days": rows.follow_up_days,
+        },
+        gates={gate.name: gate.to_json() for gate in outcome.gates},
+        sample_size=outcome.n_train + outcome.n_test,
+        confidence=round(fit.confidence, 4),
+        decision=fate,
+    )
+    return outcome, model
+
+
+def _propensity_fit(rows: LearningRows, dataset: Dataset, state: LearningState) -> PropensityFit:
+    leads = rows.leads
+    at_first = first_touch(
+        leads, client=state.client, campaigns=state.campaigns, as_of=dataset.window.as_of
+    )
+    return learn_propensity(
+        _raw(leads, at_first.points, at_first.days),
+        rows.converted.to_numpy(),
+        leads["contacted_at"].dt.epoch("us").to_numpy(),
+        leads["company_key"].to_list(),
+        generator(dataset.client_id, dataset.window.as_of, "propensity"),
+        baseline_score=at_first.scores(state.live_weights or DEFAULT_WEIGHTS),
+        target=TARGET,
+    )
+
+
+_SIMPLE: Final = tuple(name for name in COLUMNS if name != "attributes")
+
+
+def _raw(leads: pl.DataFrame, points: Any, days: Any) -> RawColumns:
+    columns: dict[str, list[Any]] = {name: leads[name].to_list() for name in _SIMPLE}
+    columns["attributes"] = [_attributes(text) for text in leads["attributes"].to_list()]
+    return raw_columns(columns, points, days)
+
+
+def _attributes(text: str | None) -> dict[str, str]:
+    """CRM columns of one lead as serving gets them: text only, nulls left out."""
+    if not text:
+        return {}
+    return {
+        key: value if isinstance(value, str) else json.dumps(value)
+        for key, value in json.loads(text).items()
+        if value is not None
+    }
+
+
+def _sentences(
+    patterns: tuple[PatternOutcome, ...],
+    weights: WeightsOutcome,
+    propensity: PropensityOutcome,
+    options: LearnOptions,
+) -> list[str]:
+    found = [outcome.type.value for outcome in patterns if outcome.status is PatternStatus.OK]
+    sentences = [
+        f"{len(found)} of {len(DETECTORS)} patterns found"
+        + (f" ({', '.join(found)})" if found else ""),
+        f"weights {weights.status}: {weights.reason}",
+        f"conversion probability {propensity.status}: {propensity.reason}",
+    ]
+    if options.dry_run:
+        sentences.append("nothing was stored: dry run")
+    return sentences
