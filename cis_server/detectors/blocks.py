@@ -84,7 +84,7 @@ class Blocks:
 
     def _note(self, block: str, status: PatternStatus, reason: str) -> None:
         before = self._status.get(block)
-        if before is None or before.status is PatternStatus.OK:
+        if before is None or (before.status is PatternStatus.OK and status is not before.status):
             self._status[block] = BlockStatus(block=block, status=status, reason=reason)
 
 

@@ -94,7 +94,7 @@ class Segments:
         """
         self._settings = settings
         self._baseline = baseline
-        self._dimensions: list[_Dimension] = []
+        self._dimensions: list[tuple[_Dimension, SegmentEstimates]] = []
 
     def add(
         self,
@@ -164,21 +164,21 @@ class Segments:
             posterior: as in `add`.
             standardized: as in `add`.
         """
-        self._dimensions.append(
-            _Dimension(
-                name=dimension,
-                values=values,
-                n=n,
-                k=k,
-                total_n=total[0],
-                total_k=total[1],
-                baseline=self._baseline if baseline is None else baseline,
-                coverage=coverage,
-                strata=strata,
-                posterior=posterior,
-                standardized=standardized,
-            )
+        added = _Dimension(
+            name=dimension,
+            values=values,
+            n=n,
+            k=k,
+            total_n=total[0],
+            total_k=total[1],
+            baseline=self._baseline if baseline is None else baseline,
+            coverage=coverage,
+            strata=strata,
+            posterior=posterior,
+            standardized=standardized,
         )
+        # Estimated here, so that a dimension that cannot be is lost alone.
+        self._dimensions.append((added, _estimated(added)))
 
     def judged(self) -> Mapping[str, Judged]:
         """Judge everything that was added.
@@ -186,16 +186,15 @@ class Segments:
         Returns:
             The dimensions by name, in the order they were added.
         """
-        found = [_estimated(dimension) for dimension in self._dimensions]
         # Which segments are tested follows from their size alone, so it favours no finding.
         p_values = [
             np.where(dimension.n >= self._settings.minimum_tested, estimates.p_values, np.nan)
-            for dimension, estimates in zip(self._dimensions, found, strict=True)
+            for dimension, estimates in self._dimensions
         ]
         q_values = benjamini_hochberg(np.concatenate(p_values)) if p_values else np.empty(0)
         result: dict[str, Judged] = {}
         start = 0
-        for dimension, estimates in zip(self._dimensions, found, strict=True):
+        for dimension, estimates in self._dimensions:
             end = start + len(dimension.values)
             result[dimension.name] = self._judge(dimension, estimates, q_values[start:end])
             start = end

@@ -115,8 +115,9 @@ def standardized_rates(strata: Strata, whole: float) -> StandardizedRates:
         log_ratio = np.where(bounded, np.log(found.lift), excess / variance)
         spread = (np.log(found.high) - np.log(found.low)) / (2.0 * _Z90)
         sd = np.where(bounded, spread, 1.0 / np.sqrt(variance))
-    precision = 1.0 / np.square(sd) + 1.0 / LOG_RATIO_SD**2
-    centre = log_ratio / np.square(sd) / precision
+        evidence = np.where(variance > 0, 1.0 / np.square(sd), 0.0)
+    precision = evidence + 1.0 / LOG_RATIO_SD**2
+    centre = np.where(evidence > 0, log_ratio, 0.0) * evidence / precision
     half = _Z90 / np.sqrt(precision)
     exposed = np.atleast_2d(np.asarray(strata.n, dtype=np.float64)).sum(axis=1)
     share = exposed / max(float(np.asarray(strata.total_n).sum()), 1.0)
