@@ -14,7 +14,7 @@ help:
 	@echo "make test         lint, types, import rules, stub drift, all tests but bench"
 	@echo "make lint         only the checks that run no test"
 	@echo "make proto        regenerate cis_client/v1 from proto/"
-	@echo "make bench        print the performance figures"
+	@echo "make bench        print the performance figures (BENCH=name: one of them)"
 	@echo "make clean        remove the environment and every generated file"
 
 $(BIN)/python:
@@ -60,7 +60,7 @@ proto: $(VENV)/.dev
 	$(BIN)/python proto/generate.py
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m tests.bench $(if $(CHECK),--check)
+	$(BIN)/python -m tests.bench $(BENCH)
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
