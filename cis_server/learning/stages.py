@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import Protocol
 
@@ -13,20 +13,23 @@ from cis_server.domain.runs import Stage
 class Progress(Protocol):
     """Told about every step of a run."""
 
-    def __call__(self, stage: str, fraction: float, message: str) -> None:
-        """A stage has begun or gone on.
+    def __call__(
+        self, stage: str, fraction: float, message: str, finished: Sequence[Stage]
+    ) -> None:
+        """A stage has begun.
 
         Args:
             stage: its name.
             fraction: share of the whole run that is done, 0..1.
             message: in words.
+            finished: the stages before it.
         """
         ...
 
 
-def unheard(stage: str, fraction: float, message: str) -> None:
+def unheard(stage: str, fraction: float, message: str, finished: Sequence[Stage]) -> None:
     """Progress that nobody follows."""
-    del stage, fraction, message
+    del stage, fraction, message, finished
 
 
 class Stages:
@@ -59,7 +62,7 @@ class Stages:
 
         A stage that raises is not finished.
         """
-        self._progress(stage, fraction, message)
+        self._progress(stage, fraction, message, self.finished)
         started, rows = self._clock(), [-1]
 
         def count(number: int) -> None:
@@ -75,7 +78,7 @@ class Stages:
 
     def begin(self, stage: str, fraction: float, message: str) -> dt.datetime:
         """Tell that a stage begins whose end is told by `record`; gives the time."""
-        self._progress(stage, fraction, message)
+        self._progress(stage, fraction, message, self.finished)
         return self._clock()
 
     def record(

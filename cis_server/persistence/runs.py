@@ -208,12 +208,15 @@ class Runs:
                 )
             )
 
-    def postpone(self, client_id: str, run_id: str, message: str) -> None:
-        """Give the run back to the queue: the same work is tried again later."""
+    def postpone(self, client_id: str, run_id: str, message: str, *, attempt: int) -> None:
+        """Give the run back to the queue: the same work is tried again later.
+
+        Nothing happens when another attempt has taken the run over.
+        """
         with operator(self._engine) as connection:
             connection.execute(
                 update(learning_runs)
-                .where(_is(client_id, run_id), learning_runs.c.state.in_(_UNDER_WAY))
+                .where(_is(client_id, run_id), _in_attempt(attempt))
                 .values(state=RunState.QUEUED, message=message, heartbeat_at=func.now())
             )
 
@@ -250,11 +253,7 @@ def finish_run(
     """
     changed = connection.execute(
         update(learning_runs)
-        .where(
-            _is(client_id, run_id),
-            learning_runs.c.state == RunState.RUNNING,
-            learning_runs.c.attempts == attempt,
-        )
+        .where(_is(client_id, run_id), _in_attempt(attempt))
         .values(
             state=RunState.SUCCEEDED,
             stage="done",
@@ -273,6 +272,10 @@ def finish_run(
 
 def _is(client_id: str, run_id: str) -> ColumnElement[bool]:
     return and_(learning_runs.c.client_id == client_id, learning_runs.c.run_id == run_id)
+
+
+def _in_attempt(attempt: int) -> ColumnElement[bool]:
+    return and_(learning_runs.c.state == RunState.RUNNING, learning_runs.c.attempts == attempt)
 
 
 def _run(row: RowMapping) -> Run:

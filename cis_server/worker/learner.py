@@ -1,0 +1,285 @@
+"""One client's run from the database to the database: load, learn, save.
+
+An attempt claims the run, and only the attempt that claimed it last may end it, so that a worker
+thought dead which comes back stores nothing. Everything is stored in the transaction that ends the
+run: killed at any moment, a worker leaves what was there before, and the queue starts another
+attempt.
+"""
+
+from __future__ import annotations
+
+import datetime as dt
+import platform
+import resource
+import sys
+import time
+import uuid
+from collections.abc import Callable, Sequence
+from contextlib import suppress
+from dataclasses import replace
+from importlib import metadata
+from pathlib import Path
+from typing import Any, Final
+
+import structlog
+from sqlalchemy import Engine
+
+from cis_server.detectors.settings import DetectorSettings
+from cis_server.domain.dataset import Dataset, Window
+from cis_server.domain.learned import Learned
+from cis_server.domain.runs import LearnOptions, Run, RunResult, Stage
+from cis_server.errors import CisError, DataError, NotFound, PreconditionFailed, StoreUnavailable
+from cis_server.learning.pipeline import learn
+from cis_server.learning.stages import Stages
+from cis_server.persistence.dataset import read_dataset, save_dataset
+from cis_server.persistence.learned import (
+    Saving,
+    drained,
+    learning_state,
+    only_learner_of,
+    save_learned,
+)
+from cis_server.persistence.runs import Runs
+from cis_server.serving.learning_runs import LearningRuns
+from cis_server.worker.queue import Tasks
+
+LOCK_SECONDS: Final = 30.0
+"""Wait for another worker that is still busy with the same client."""
+LIBRARIES: Final = ("numpy", "scipy", "numba", "polars", "pyarrow")
+"""Whose versions belong to the lineage of what was learned."""
+
+# Followers look four times a second.
+_PROGRESS_SECONDS = 0.2
+_DRAINED, _READ, _SAVING = 0.01, 0.25, 0.95
+"""Share of a run that is done when these stages begin or have ended."""
+
+
+def code_version() -> str:
+    """Version of the installed distribution."""
+    try:
+        return metadata.version("cis")
+    except metadata.PackageNotFoundError:
+        return "unknown"
+
+
+class Learner:
+    """What the jobs of the queue do.
+
+    Args:
+        engine: connections to the database.
+        database_url: the same database, for reading columns.
+        datasets: folder in which the dataset of each run is kept.
+        requests: asks for runs of all clients, and for new jobs of runs that lost theirs.
+        clock: the time now, aware.
+        settings: thresholds of the detectors.
+        lock_seconds: see `LOCK_SECONDS`.
+    """
+
+    def __init__(
+        self,
+        engine: Engine,
+        database_url: str,
+        datasets: Path,
+        requests: LearningRuns,
+        clock: Callable[[], dt.datetime],
+        *,
+        settings: DetectorSettings | None = None,
+        lock_seconds: float = LOCK_SECONDS,
+    ) -> None:
+        self._engine = engine
+        self._url = database_url
+        self._datasets = datasets
+        self._requests = requests
+        self._clock = clock
+        self._settings = settings or DetectorSettings()
+        self._lock_seconds = lock_seconds
+        self._runs = Runs(engine)
+        self._version = code_version()
+        self._log = structlog.get_logger("cis.learner")
+
+    def tasks(self) -> Tasks:
+        """The jobs, as the queue wants them."""
+        return Tasks(learn=self.learn, learn_all=self.learn_all, recover=self.recover)
+
+    def learn_all(self) -> None:
+        """Request a run of every eligible client.
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        requested = self._requests.request_all(LearnOptions(as_of=self._clock()))
+        self._log.info(
+            "learning_requested", clients=len(requested.runs), skipped=len(requested.skipped)
+        )
+
+    def recover(self) -> None:
+        """Give runs under way that lost their job a new one.
+
+        Raises:
+            StoreUnavailable: the database is away.
+        """
+        found = self._requests.recover()
+        if found:
+            self._log.warning("runs_recovered", runs=found)
+
+    def learn(self, client_id: str, run_id: str, will_be_retried: bool) -> None:
+        """Work one run off.
+
+        Args:
+            client_id: whose.
+            run_id: which; one that has ended already is left alone.
+            will_be_retried: whether another attempt follows when this one raises.
+
+        Raises:
+            StoreUnavailable: the database was away and another attempt follows. Every other
+                failure ends the run and raises nothing.
+        """
+        run = self._runs.claim(client_id, run_id, self._version)
+        if run is None:
+            return
+        log = self._log.bind(client=client_id, run=run_id, attempt=run.attempts)
+        try:
+            with only_learner_of(self._engine, client_id, self._lock_seconds):
+                self._attempt(run, log)
+        except StoreUnavailable as problem:
+            if will_be_retried:
+                log.warning("learning_postponed", problem=str(problem))
+                with suppress(StoreUnavailable):
+                    self._runs.postpone(client_id, run_id, str(problem), attempt=run.attempts)
+                raise
+            self._fail(run, "UNAVAILABLE", str(problem), log)
+        except CisError as problem:
+            self._fail(run, _code(problem), str(problem), log)
+        except Exception:
+            number = uuid.uuid4().hex[:12]
+            log.exception("learning_broke", error_id=number)
+            self._fail(run, "INTERNAL", f"internal error {number}; see the worker's log", log)
+
+    def _attempt(self, run: Run, log: structlog.typing.FilteringBoundLogger) -> None:
+        stages = Stages(self._clock, _Reporter(self._runs, run))
+        with stages.run("drain", 0.0, "bringing derived columns up to date") as count:
+            count(drained(self._engine, run.client_id))
+        state = learning_state(self._engine, run.client_id)
+        with stages.run("extract", _DRAINED, "reading the data") as count:
+            dataset = self._dataset(run)
+            count(dataset.leads.height + dataset.activities.height)
+        with stages.run("snapshot", _READ, "keeping the data"):
+            # A dry run stores nothing, so it keeps nothing to make it again either.
+            if not run.options.dry_run:
+                dataset = save_dataset(dataset, self._datasets)
+        learned = learn(dataset, state, run.options, stages, settings=self._settings)
+        saved = self._save(run, learned, stages, dataset)
+        if not saved:
+            log.warning("learning_taken_over")
+            return
+        log.info(
+            "learned",
+            seconds=round(stages.seconds, 3),
+            promoted=learned.result.promoted,
+            leads=learned.result.leads,
+            activities=learned.result.activities,
+        )
+
+    def _dataset(self, run: Run) -> Dataset:
+        as_of = run.options.as_of
+        start = as_of - dt.timedelta(days=run.options.lookback_days)
+        return read_dataset(self._url, run.client_id, Window(start=start, as_of=as_of))
+
+    def _save(self, run: Run, learned: Learned, stages: Stages, dataset: Dataset) -> bool:
+        started = stages.begin("save", _SAVING, "storing what was learned")
+
+        def ended(result: RunResult) -> tuple[RunResult, Sequence[Stage]]:
+            stages.record("save", started, (self._clock() - started).total_seconds())
+            memory = peak_memory_bytes()
+            return (
+                replace(result, seconds=round(stages.seconds, 4), peak_memory_bytes=memory),
+                stages.finished,
+            )
+
+        saving = Saving(
+            now=started,
+            lineage=_lineage(run, dataset, self._version),
+            dataset=None if dataset.path is None else dataset,
+            ended=ended,
+        )
+        return save_learned(self._engine, run, learned, saving) is not None
+
+    def _fail(
+        self, run: Run, code: str, message: str, log: structlog.typing.FilteringBoundLogger
+    ) -> None:
+        log.warning("learning_failed", code=code, problem=message)
+        try:
+            self._runs.fail(run.client_id, run.run_id, code, message, attempt=run.attempts)
+        except StoreUnavailable:
+            # It stays under way without a job, and `recover` will find it.
+            log.warning("failure_not_stored")
+
+
+class _Reporter:
+    """Writes progress into the run, but not more often than somebody could read it.
+
+    Nobody's run fails because its progress could not be written.
+    """
+
+    def __init__(self, runs: Runs, run: Run) -> None:
+        self._runs, self._run = runs, run
+        self._written = -_PROGRESS_SECONDS
+        self._log = structlog.get_logger("cis.learner")
+
+    def __call__(
+        self, stage: str, fraction: float, message: str, finished: Sequence[Stage]
+    ) -> None:
+        now = time.monotonic()
+        if now - self._written < _PROGRESS_SECONDS:
+            return
+        self._written = now
+        try:
+            self._runs.progress(
+                self._run.client_id,
+                self._run.run_id,
+                stage=stage,
+                fraction=fraction,
+                message=message,
+                stages=finished,
+                attempt=self._run.attempts,
+            )
+        except StoreUnavailable:
+            self._log.warning("progress_not_stored", run=self._run.run_id)
+
+
+def peak_memory_bytes() -> int:
+    """Most memory this process has held so far."""
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return peak if sys.platform == "darwin" else peak * 1024
+
+
+def _lineage(run: Run, dataset: Dataset, version: str) -> dict[str, Any]:
+    return {
+        "snapshot_hash": dataset.content_hash,
+        "snapshot_path": dataset.path,
+        "window_start": dataset.window.start.isoformat(),
+        "as_of": dataset.window.as_of.isoformat(),
+        "code_version": version,
+        "python": platform.python_version(),
+        "libraries": {name: _version_of(name) for name in LIBRARIES},
+        "seeds": "BLAKE2b of client id, as-of instant and purpose",
+        "options": run.options.to_json(),
+        "run_id": run.run_id,
+    }
+
+
+def _version_of(library: str) -> str:
+    try:
+        return metadata.version(library)
+    except metadata.PackageNotFoundError:
+        return ""
+
+
+def _code(problem: CisError) -> str:
+    if isinstance(problem, PreconditionFailed):
+        return problem.reason
+    if isinstance(problem, NotFound):
+        return "NOT_FOUND"
+    if isinstance(problem, DataError):
+        return "DATA_ERROR"
+    return "FAILED"
