@@ -30,7 +30,10 @@ from cis_server.rpc.rules import (
 
 
 def _channel_list(value: Any) -> str | None:
-    return Items(32, each=channel)(value.channels)
+    objection = Items(32, each=channel)(value.channels)
+    if objection is None:
+        return None
+    return f".channels{objection}" if objection.startswith("[") else f".channels {objection}"
 
 
 def _expanded(message: str, fields: Mapping[str, Check]) -> dict[str, Check]:

@@ -258,8 +258,13 @@ def _plan(descriptor: Descriptor) -> _Plan:
 
     rules: dict[int, Check] = {}
     nested: dict[int, FieldDescriptor] = {}
+    not_empty: dict[str, Items] = {}
     for field in descriptor.fields:
         rule = RULES.get(field.full_name)
+        if field.enum_type is not None:
+            rule = _known(field) if rule is None else _both(rule, _known(field))
+        if isinstance(rule, Items) and rule.least:
+            not_empty[field.name] = rule
         if rule is not None:
             rules[field.number] = rule
         if (
@@ -298,6 +303,9 @@ def _plan(descriptor: Descriptor) -> _Plan:
         for name in required_fields:
             if name not in seen:
                 found.append((prefix + name, "is required"))
+        for name, items in not_empty.items():
+            if name not in seen:  # empty lists are not among the fields that are set
+                found.append((prefix + name, items(()) or ""))
         for name in required_choices:
             if message.WhichOneof(name) is None:
                 options = descriptor.oneofs_by_name[name].fields
@@ -310,11 +318,25 @@ def _plan(descriptor: Descriptor) -> _Plan:
     return check
 
 
+def _known(field: FieldDescriptor) -> Check:
+    """Numbers the contract knows; any other would be taken for "not set"."""
+    enumeration = field.enum_type
+    rule = OneOfNumbers(
+        frozenset(enumeration.values_by_number), f"a number of the enumeration {enumeration.name}"
+    )
+    return Items(1000, each=rule) if field.is_repeated else rule
+
+
+def _both(first: Check, second: Check) -> Check:
+    return lambda value: first(value) or second(value)
+
+
 def _placed(path: str, objection: str) -> tuple[str, str]:
-    """Moves an entry's position or key from the text to the path: ``channels[2]``."""
-    if objection.startswith("["):
-        position, _, text = objection.partition("] ")
-        return f"{path}{position}]", text
+    """Moves what leads to an entry from the text to the path: ``channels[2]``."""
+    while objection.startswith(("[", ".")):
+        end = "] " if objection[0] == "[" else " "
+        step, _, objection = objection.partition(end)
+        path = f"{path}{step}{end.strip()}"
     return path, objection
 
 
@@ -364,6 +386,11 @@ def _period(message: Any) -> list[tuple[str, str]]:
     return []
 
 
+def _deal(message: Any) -> list[tuple[str, str]]:
+    amount = message.value.amount
+    return [("value.amount", f"must be 0 or more, not {amount:.15g}")] if amount < 0 else []
+
+
 def _campaign(message: Any) -> list[tuple[str, str]]:
     start = message.local_work_start if message.HasField("local_work_start") else "09:00"
     end = message.local_work_end if message.HasField("local_work_end") else "17:00"
@@ -379,4 +406,5 @@ _TOGETHER: Mapping[str, Callable[[Any], list[tuple[str, str]]]] = {
     "cis.v1.Weights": _weights,
     "cis.v1.Period": _period,
     "cis.v1.Campaign": _campaign,
+    "cis.v1.DealItem": _deal,
 }
