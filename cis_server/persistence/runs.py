@@ -193,12 +193,13 @@ class Runs:
         fraction: float,
         message: str,
         stages: Sequence[Stage],
+        attempt: int,
     ) -> None:
-        """Say how far the run is; also its sign of life."""
+        """Say how far the run is; also its sign of life. Nothing for an attempt that is over."""
         with operator(self._engine) as connection:
             connection.execute(
                 update(learning_runs)
-                .where(_is(client_id, run_id))
+                .where(_is(client_id, run_id), _in_attempt(attempt))
                 .values(
                     stage=stage,
                     fraction=fraction,
@@ -220,12 +221,15 @@ class Runs:
                 .values(state=RunState.QUEUED, message=message, heartbeat_at=func.now())
             )
 
-    def fail(self, client_id: str, run_id: str, code: str, message: str) -> None:
-        """End the run without a result."""
+    def fail(self, client_id: str, run_id: str, code: str, message: str, *, attempt: int) -> None:
+        """End the run without a result.
+
+        Nothing happens when another attempt has taken the run over.
+        """
         with operator(self._engine) as connection:
             connection.execute(
                 update(learning_runs)
-                .where(_is(client_id, run_id))
+                .where(_is(client_id, run_id), _in_attempt(attempt))
                 .values(
                     state=RunState.FAILED,
                     error_code=code,
