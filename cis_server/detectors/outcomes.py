@@ -58,24 +58,18 @@ class Population:
             run), `touch_number` (filled from `position` where missing), `tier` of the lead,
             `resolved`, `success` (the conversion is credited to it), and `hour_known`,
             `weekday_known`, `gap_known` (precise enough, and the local time is known).
+        resolved_leads: leads with an outcome: the denominator of every lead-level rate.
+        resolved_touches: touches with an outcome: the denominator of every touch-level rate.
         excluded: why leads of the dataset are not in the run, with their number.
     """
 
     leads: pl.DataFrame
     touches: pl.DataFrame
+    resolved_leads: pl.DataFrame
+    resolved_touches: pl.DataFrame
     excluded: dict[str, int]
     window_start: dt.datetime
     as_of: dt.datetime
-
-    @property
-    def resolved_leads(self) -> pl.DataFrame:
-        """Leads with an outcome: the denominator of every lead-level rate."""
-        return self.leads.filter(pl.col("label").is_in([Label.CONVERTED, Label.NOT_CONVERTED]))
-
-    @property
-    def resolved_touches(self) -> pl.DataFrame:
-        """Touches with an outcome: the denominator of every touch-level rate."""
-        return self.touches.filter(pl.col("resolved"))
 
     @property
     def note(self) -> str:
@@ -117,6 +111,8 @@ def population(dataset: Dataset, settings: DetectorSettings) -> Population:
     return Population(
         leads=leads,
         touches=touches,
+        resolved_leads=leads.filter(resolved),
+        resolved_touches=touches.filter("resolved"),
         excluded=excluded,
         window_start=window.start,
         as_of=window.as_of,

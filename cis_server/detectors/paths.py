@@ -30,7 +30,8 @@ class Paths:
 
     Attributes:
         leads: rows of `Population.leads`, in order. `won`: whether each converted.
-        touches: their touches, in order. `unit`: row in `leads` of each touch.
+        touches: their touches, in order, with lead, channel, position, touch_number, tier and
+            success. `unit`: row in `leads` of each touch.
         channels: names in alphabetical order.
         first_use: position of the first touch per lead and channel, shape (leads, channels); a
             number beyond every position where the channel was not used.
@@ -63,13 +64,14 @@ class Paths:
         return self.risk.rows
 
 
+_COLUMNS = ("lead", "channel", "position", "touch_number", "tier", "success")
 _NEVER = np.iinfo(np.int64).max
 
 
 def channel_paths(run: Population, settings: DetectorSettings) -> Paths:
     """The paths of the resolved leads of a run that received a touch."""
     leads = run.resolved_leads.filter(pl.col("touches") > 0)
-    touches = run.touches.join(
+    touches = run.touches.select(_COLUMNS).join(
         leads.select("lead").with_row_index("unit"),
         on="lead",
         how="inner",

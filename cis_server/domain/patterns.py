@@ -467,7 +467,10 @@ class HowPattern(Stored):
 
     envelope: Envelope
     channel_effectiveness: tuple[SegmentRate, ...]
-    """Leads touched at least once by the channel; stratified by tier and number of touches."""
+    """Leads touched at least once by the channel. Here and in every other comparison of this
+    pattern the raw `rate` is k/n, while `adjusted_rate`, `low`, `high`, `q_value` and the verdict
+    hold tier and number of touches fixed: early conversions leave little time for many channels,
+    and the tier decides which are used, so the raw rate may lie outside the interval."""
     touch_effectiveness: tuple[SegmentRate, ...]
     """Touches of the channel that were followed by the conversion they are credited with."""
     first_touch_effectiveness: FirstTouch | None
