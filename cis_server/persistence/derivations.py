@@ -146,8 +146,10 @@ UPDATE deals d
 SET closed_at = w.closed_at, won = w.won, days_to_close = w.days_to_close
 FROM (
     SELECT c.deal_id, c.closed_at, c.won,
-           greatest(0, extract(epoch FROM c.closed_at - c.opened_at) / 86400)::float8
-               AS days_to_close
+           -- greatest() passes over nulls, so an open deal needs its own case.
+           CASE WHEN c.closed_at IS NOT NULL
+                THEN greatest(0, extract(epoch FROM c.closed_at - c.opened_at) / 86400)::float8
+           END AS days_to_close
     FROM (
         SELECT d.deal_id, d.opened_at,
                CASE WHEN d.stage IN ('closed_won', 'closed_lost')

@@ -42,6 +42,7 @@ _ROOT_FALLBACK = Path("/var/lib/cis")
 # The kernel allows 107 bytes for a socket path; the file name takes 15 of them.
 _SOCKET_FOLDER_MAX = 90
 _START_SECONDS = 60.0
+_ORPHANS_SECONDS = 10.0
 
 _SERVER_OPTIONS = {
     "listen_addresses": "",
@@ -72,7 +73,8 @@ class _Account:
 class EmbeddedPostgres:
     """One embedded server over one data folder.
 
-    Use as a context manager, or call `start` and `stop`.
+    Use as a context manager, or call `start` and `stop`, and keep the object as long as the server
+    is needed: with it goes the lock that tells others so.
 
     Args:
         data_dir: folder of the database; made when missing. For root, when the unprivileged
@@ -137,10 +139,10 @@ class EmbeddedPostgres:
                 users, self._users = self._users, None
                 # Closing gives the lock back; nobody can join meanwhile, start.lock is ours.
                 users.close()
-            programs = _programs(self._home, self._account)
-            self._run(
-                [programs / "pg_ctl", "-D", self._home / "pgdata", "-m", "fast", "-w", "stop"]
-            )
+            cluster = self._home / "pgdata"
+            if _running_socket(cluster) is not None:
+                programs = _programs(self._home, self._account)
+                self._run([programs / "pg_ctl", "-D", cluster, "-m", "fast", "-w", "stop"])
             if socket is not None and socket.parent != self._home:
                 shutil.rmtree(socket, ignore_errors=True)
 
@@ -176,14 +178,24 @@ class EmbeddedPostgres:
         log = cluster / "server.log"
         options = {**self._options, "unix_socket_directories": str(folder)}
         line = " ".join(f"-c {name}={_shell(value)}" for name, value in options.items())
-        self._run(
-            [
-                *(programs / "pg_ctl", "-D", cluster, "-l", log, "-w"),
-                *("-t", str(int(_START_SECONDS)), "-o", line, "start"),
-            ],
-            log=log,
-        )
-        return folder
+        _forget_dead_server(cluster)
+        deadline = time.monotonic() + _ORPHANS_SECONDS
+        while True:
+            try:
+                self._run(
+                    [
+                        *(programs / "pg_ctl", "-D", cluster, "-l", log, "-w"),
+                        *("-t", str(int(_START_SECONDS)), "-o", line, "start"),
+                    ],
+                    log=log,
+                )
+            except ConfigurationError as error:
+                # Children of a server that was killed need a moment to notice.
+                if "shared memory block" not in str(error) or time.monotonic() > deadline:
+                    raise
+                time.sleep(0.2)
+            else:
+                return folder
 
     def _run(self, command: list[str | Path], log: Path | None = None) -> None:
         account = self._account
@@ -333,6 +345,24 @@ def _running_socket(cluster: Path) -> Path | None:
             if not _is_postgres(pid) or time.monotonic() > deadline:
                 return None
             time.sleep(0.05)
+
+
+def _forget_dead_server(cluster: Path) -> None:
+    """Remove the lock files of a server that is gone though its number is taken.
+
+    Postgres itself takes any live process (or a zombie nobody reaps, as in containers) for the old
+    server and refuses to start. Two servers still cannot meet: they would share the memory block
+    that belongs to the folder, and the second one notices.
+    """
+    file = cluster / "postmaster.pid"
+    try:
+        lines = file.read_text().splitlines()
+        pid, sockets = int(lines[0]), Path(lines[4])
+    except (OSError, IndexError, ValueError):
+        return
+    if Path("/proc/self").exists() and not _is_postgres(pid):
+        for lock in (*sockets.glob(".s.PGSQL.*.lock"), file):
+            lock.unlink(missing_ok=True)
 
 
 def _is_postgres(pid: int) -> bool:
