@@ -9,6 +9,7 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
+from typing import TYPE_CHECKING
 
 import structlog
 from procrastinate import App
@@ -16,6 +17,7 @@ from procrastinate.exceptions import ConnectorException
 from sqlalchemy import Engine
 
 from cis_server.domain.live_state import StoredLead
+from cis_server.domain.runs import LearnOptions, Run
 from cis_server.domain.scores import LeadScore
 from cis_server.errors import StoreUnavailable
 from cis_server.persistence.clients import Clients
@@ -34,10 +36,13 @@ from cis_server.scoring.kernel import warm_up
 from cis_server.serving.advisor import Advisor
 from cis_server.serving.bulkhead import Bulkhead
 from cis_server.serving.decisions import DecisionLog
-from cis_server.serving.learning_runs import LearningRuns
+from cis_server.serving.learning_runs import LearningRuns, Requested
 from cis_server.serving.store import SnapshotStore
 from cis_server.settings import Settings
 from cis_server.worker.queue import defer_learn, deferring_app
+
+if TYPE_CHECKING:
+    from cis_server.worker.learner import Learner
 
 _LOAD_SECONDS = 60.0
 """Longest wait for the first snapshot before the process gives up and is started anew."""
@@ -174,6 +179,74 @@ def rpc_server(settings: Settings, database_url: str, port: int) -> Iterator[Ser
                 max_message_bytes=settings.max_message_bytes,
             ),
         )
+
+
+@contextmanager
+def learner(settings: Settings, database_url: str) -> Iterator[Learner]:
+    """What a worker's jobs do, over connections of its own.
+
+    Args:
+        settings: how to run.
+        database_url: a migrated database.
+    """
+    # Only here: an RPC process never loads what learning needs.
+    from cis_server.worker.learner import Learner
+
+    with ExitStack() as stack:
+        engine = make_engine(database_url, statement_seconds=settings.statement_seconds)
+        stack.callback(engine.dispose)
+        queue = deferring_app(libpq_url(database_url))
+        stack.enter_context(queue.open())
+        requests = LearningRuns(Runs(engine), JobQueue(queue))
+        stack.callback(requests.close)
+        settings.datasets.mkdir(parents=True, exist_ok=True)
+        yield Learner(engine, database_url, settings.datasets, requests, now)
+
+
+def learn_here(
+    settings: Settings, database_url: str, client_id: str | None, options: LearnOptions
+) -> tuple[Requested, Mapping[str, Run]]:
+    """Learn one client, or all eligible ones, in this process and without the queue.
+
+    Args:
+        settings: how to run.
+        database_url: a migrated database.
+        client_id: None: all eligible clients.
+        options: what the runs are asked to do.
+
+    Returns:
+        What was requested, and the ended runs by client.
+
+    Raises:
+        NotFound: no such client.
+        PreconditionFailed: the client may not learn, and no force.
+        StoreUnavailable: the database is away.
+    """
+    with learner(settings, database_url) as work:
+        store = Runs(work.engine)
+        requests = LearningRuns(store, InlineQueue(work))
+        requested = (
+            requests.request(client_id, options)
+            if client_id is not None
+            else requests.request_all(options)
+        )
+        found = store.read(list(set(requested.runs.values())))
+    return requested, {run.client_id: run for runs in found.values() for run in runs}
+
+
+class InlineQueue:
+    """Does a job at once instead of queueing it; see the port `JobQueue`.
+
+    Args:
+        work: what the job does.
+    """
+
+    def __init__(self, work: Learner) -> None:
+        self._work = work
+
+    def defer_learn(self, client_id: str, run_id: str) -> None:
+        """Work the run off, without another attempt after a failure."""
+        self._work.learn(client_id, run_id, will_be_retried=False)
 
 
 def pin_to_core(index: int) -> None:

@@ -7,6 +7,7 @@ process never loads what only the worker uses.
 from __future__ import annotations
 
 import argparse
+import datetime as dt
 import os
 import sys
 import threading
@@ -253,15 +254,34 @@ def _import(args: argparse.Namespace, settings: Settings) -> int:
 
 def _learn(args: argparse.Namespace, settings: Settings) -> int:
     _prepare_kernels(settings.kernel_cache)
-    from cis_server.bootstrap import learner
-    from cis_server.learn_command import run as run_learn
+    from cis_server.bootstrap import learn_here, now
+    from cis_server.domain.runs import LearnOptions
     from cis_server.persistence.database import opened_database
 
-    with (
-        opened_database(settings.database_url, settings.data_dir) as url,
-        learner(settings, url) as work,
-    ):
-        return run_learn(args, work)
+    default = LearnOptions(as_of=now())
+    options = LearnOptions(
+        as_of=_instant(args.as_of) if args.as_of else default.as_of,
+        lookback_days=args.lookback_days or default.lookback_days,
+        force=args.force,
+        dry_run=args.dry_run,
+    )
+    with opened_database(settings.database_url, settings.data_dir) as url:
+        requested, runs = learn_here(settings, url, args.client, options)
+    for skipped in requested.skipped:
+        sys.stdout.write(f"{skipped.client_id}: skipped, {skipped.reason}\n")
+    for client_id, run in sorted(runs.items()):
+        result = run.result
+        said = f"{result.reason} ({result.seconds:.1f} s)" if result else f"failed, {run.error}"
+        sys.stdout.write(f"{client_id}: {said}\n")
+    return EXIT_OK if all(run.result for run in runs.values()) else EXIT_FAILED
+
+
+def _instant(text: str) -> dt.datetime:
+    try:
+        found = dt.datetime.fromisoformat(text)
+    except ValueError:
+        raise ConfigurationError(f"--as-of: {text!r} is not an ISO time") from None
+    return found if found.tzinfo else found.replace(tzinfo=dt.UTC)
 
 
 def _demo(args: argparse.Namespace, settings: Settings) -> int:

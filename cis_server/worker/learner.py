@@ -97,6 +97,11 @@ class Learner:
         self._version = code_version()
         self._log = structlog.get_logger("cis.learner")
 
+    @property
+    def engine(self) -> Engine:
+        """Connections to the database."""
+        return self._engine
+
     def tasks(self) -> Tasks:
         """The jobs, as the queue wants them."""
         return Tasks(learn=self.learn, learn_all=self.learn_all, recover=self.recover)
