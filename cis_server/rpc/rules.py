@@ -21,7 +21,7 @@ from dataclasses import dataclass
 from functools import cache
 from typing import Any
 
-from google.protobuf.descriptor import Descriptor, FieldDescriptor
+from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescriptor
 from google.protobuf.message import Message
 
 from cis_server.domain.local_time import find_zone
@@ -262,7 +262,8 @@ def _plan(descriptor: Descriptor) -> _Plan:
     for field in descriptor.fields:
         rule = RULES.get(field.full_name)
         if field.enum_type is not None:
-            rule = _known(field) if rule is None else _both(rule, _known(field))
+            known = _known(field.enum_type, repeated=field.is_repeated)
+            rule = known if rule is None else _both(rule, known)
         if isinstance(rule, Items) and rule.least:
             not_empty[field.name] = rule
         if rule is not None:
@@ -318,13 +319,12 @@ def _plan(descriptor: Descriptor) -> _Plan:
     return check
 
 
-def _known(field: FieldDescriptor) -> Check:
+def _known(enumeration: EnumDescriptor, *, repeated: bool) -> Check:
     """Numbers the contract knows; any other would be taken for "not set"."""
-    enumeration = field.enum_type
     rule = OneOfNumbers(
         frozenset(enumeration.values_by_number), f"a number of the enumeration {enumeration.name}"
     )
-    return Items(1000, each=rule) if field.is_repeated else rule
+    return Items(1000, each=rule) if repeated else rule
 
 
 def _both(first: Check, second: Check) -> Check:
