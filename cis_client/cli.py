@@ -106,6 +106,7 @@ def _options(arguments: argparse.Namespace) -> ClientOptions:
     return ClientOptions(
         target=arguments.target,
         timeout_seconds=arguments.timeout,
+        batch_timeout_seconds=arguments.timeout,
         # A person at a terminal wants to hear at once that nobody is there.
         wait_for_ready=False,
         connections=1,
@@ -167,7 +168,10 @@ def _score_arguments(parser: argparse.ArgumentParser) -> None:
     )
     what.add_argument("--lead-id", metavar="ID", help="explain the score of one stored lead")
     parser.add_argument(
-        "-o", "--output", metavar="FILE.csv", help="write the rows with their scores; - is standard"
+        "-o",
+        "--output",
+        metavar="FILE.csv",
+        help="write the rows with their scores; - is standard output",
     )
     parser.add_argument("--campaign", metavar="ID", help="campaign whose profile counts")
     parser.add_argument(
