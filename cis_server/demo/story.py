@@ -15,7 +15,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from typing import Final
 
 from rich.console import Console
@@ -258,7 +258,7 @@ def _show_who(console: Console, client: Client, name: str, truth: Truth) -> None
     for heading in ("segment", "leads", "rate", "90 % interval", "lift", "planted", "verdict"):
         table.add_column(heading, justify="left" if heading in ("segment", "verdict") else "right")
     for dimension, rankings, planted in _who_rows(pattern, truth):
-        for segment in rankings[:3]:
+        for segment in _telling(rankings):
             true = planted(segment.value)
             estimate = segment.estimate
             table.add_row(
@@ -271,6 +271,13 @@ def _show_who(console: Console, client: Client, name: str, truth: Truth) -> None
                 _verdict(segment.verdict),
             )
     console.print(table)
+
+
+def _telling(rankings: Sequence[core_pb2.SegmentRate]) -> list[core_pb2.SegmentRate]:
+    """The segments with a verdict, at most three winning and two losing ones, else the first."""
+    winning = [s for s in rankings if s.verdict == core_pb2.VERDICT_WINNING]
+    losing = [s for s in rankings if s.verdict == core_pb2.VERDICT_LOSING]
+    return [*winning[:3], *losing[-2:]] or list(rankings[:1])
 
 
 _Planted = Callable[[str], TrueRate | None]

@@ -30,6 +30,7 @@ from cis_server.stats.confidence import blend_weight
 
 DEFAULT_BYTES: Final = 64 * 1024 * 1024
 _LOADED_TOGETHER = 64
+_ANSWERING = frozenset((PatternType.WHEN, PatternType.HOW))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -117,10 +118,16 @@ class PatternCache:
         return entry.resident if entry is not None else ABSENT
 
     def changed(self, client_id: str) -> None:
-        """The client's patterns have changed: reload those that are held or wanted."""
+        """The client's patterns have changed: reload those that are held or wanted.
+
+        Those that answer engines are loaded even unasked while there is plenty of room, so that the
+        first question after learning is answered from what was learned.
+        """
+        roomy = self._bytes < self._max_bytes // 2
         for pattern_type in PatternType:
             key = PatternKey(client_id, pattern_type)
-            if key in self._entries or key in self._wanted:
+            foreseen = roomy and pattern_type in _ANSWERING
+            if foreseen or key in self._entries or key in self._wanted:
                 self._reload(key)
 
     def compare(self, revisions: Mapping[str | None, Revisions]) -> None:
