@@ -52,7 +52,7 @@ class Blocks:
             self._note(block, PatternStatus.ERROR, failure(fault))
             return None
         if value is None:
-            self._note(block, PatternStatus.INSUFFICIENT_DATA, "too few units")
+            self._note(block, PatternStatus.INSUFFICIENT_DATA, "nothing reached the minimum sample")
             return None
         self._note(block, PatternStatus.OK, "")
         return value

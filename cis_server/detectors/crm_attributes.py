@@ -40,14 +40,28 @@ def attribute_levels(
     found: list[Levels] = []
     skipped: list[str] = []
     for name in sorted(table.columns):
-        column = table[name]
-        reason = _unusable(column)
-        if reason:
+        values, reason = usable_values(table[name], settings)
+        if values is None:
             skipped.append(f"{name}: {reason}")
-            continue
-        labels = _binned(column, settings) if _is_numeric(column) else column
-        found.append(levels(f"attributes.{name}", labels, limit=settings.ranked_levels))
+        else:
+            found.append(levels(f"attributes.{name}", values, limit=settings.ranked_levels))
     return found, skipped
+
+
+def usable_values(column: pl.Series, settings: DetectorSettings) -> tuple[pl.Series | None, str]:
+    """The values of a column as they are ranked: numbers in bins, anything else as it is.
+
+    Args:
+        column: folded text, null where missing.
+        settings: number of bins, and the share that dominates.
+
+    Returns:
+        The values, or None and why the column cannot be used.
+    """
+    reason = _unusable(column)
+    if reason:
+        return None, reason
+    return (_binned(column, settings) if _is_numeric(column) else column), ""
 
 
 def attribute_table(attributes: pl.Series) -> pl.DataFrame:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-import numpy as np
 import polars as pl
 
 from cis_server.detectors.attribution import channel_attribution
 from cis_server.detectors.blocks import Blocks, InsufficientData
+from cis_server.detectors.channel_facts import fact_levels
 from cis_server.detectors.conversations import conversation_quality
 from cis_server.detectors.engagement import email_engagement
 from cis_server.detectors.envelope import envelope, require_enough
@@ -44,7 +44,6 @@ from cis_server.domain.patterns import (
 )
 from cis_server.domain.rates import RateEstimate, SegmentRate
 from cis_server.domain.vocabulary import PatternType, Tier, Verdict
-from cis_server.stats.arrays import IntArray
 
 _METHOD = (
     "rates by beta-binomial shrinkage; Fisher or score test against the complement with "
@@ -54,9 +53,6 @@ _METHOD = (
 )
 _UNKNOWN_TIER = "unknown"
 _TIERS = (*(tier.label for tier in reversed(Tier)), _UNKNOWN_TIER)
-
-CONTENT_FACTS = ("contact", "message_type", "script_id", "segment_count")
-"""Content keys that are facts of the channel rather than of the message."""
 
 
 def detect_how(
@@ -85,7 +81,8 @@ def detect_how(
     units, converted = paths.leads.height, int(paths.won.sum())
     require_enough(units, converted, "touched leads", settings)
     blocks = Blocks()
-    judged = _judged(run, paths, blocks, settings)
+    fact_names: list[str] = []
+    judged = _judged(run, paths, blocks, fact_names, settings)
 
     def listed(block: str, dimension: str) -> tuple[SegmentRate, ...]:
         return blocks.run(block, lambda: judged[dimension].segments or None) or ()
@@ -104,7 +101,7 @@ def detect_how(
     bookings = blocks.run("booking_channel_distribution", lambda: _bookings(run)) or {}
     transitions = blocks.run("channel_transitions", lambda: _transitions(judged)) or ()
     attribution = blocks.run("attribution", lambda: channel_attribution(paths, dataset, settings))
-    facts = blocks.run("channel_attributes", lambda: _facts(judged, settings)) or ()
+    facts = blocks.run("channel_attributes", lambda: _facts(judged, fact_names, settings)) or ()
     return HowPattern(
         envelope=envelope(
             PatternType.HOW,
@@ -131,8 +128,9 @@ def detect_how(
 
 
 def _judged(
-    run: Population, paths: Paths, blocks: Blocks, settings: DetectorSettings
+    run: Population, paths: Paths, blocks: Blocks, facts: list[str], settings: DetectorSettings
 ) -> Mapping[str, Judged]:
+    """All comparisons of the run, judged together; notes in `facts` which are facts of touches."""
     segments = Segments(settings, float(paths.won.mean()))
     touches = run.resolved_touches
     success = touches["success"].to_numpy()
@@ -181,7 +179,8 @@ def _judged(
                 )
 
     def add_facts() -> None:
-        for dimension in _fact_levels(touches, settings):
+        for dimension in fact_levels(touches, settings):
+            facts.append(dimension.dimension)
             segments.add(dimension, success, touch_risk, baseline=hazard, standardized=True)
 
     blocks.step("channel_effectiveness", add_channels)
@@ -300,42 +299,13 @@ def _transitions(judged: Mapping[str, Judged]) -> tuple[Transition, ...] | None:
     return tuple(found) or None
 
 
-def _fact_levels(touches: pl.DataFrame, settings: DetectorSettings) -> list[Levels]:
-    """Facts of a channel that vary within it, as ``<channel>.<fact>`` over its touches."""
-    found: list[Levels] = []
-    channel = touches["channel"].to_numpy()
-    content = touches["content"].fill_null("")
-    for fact in CONTENT_FACTS:
-        # Most snapshots lack most facts; parsing only those that have one is what makes it quick.
-        has = content.str.contains(f'"{fact}"', literal=True)
-        rows = np.flatnonzero(has.to_numpy())
-        if not rows.size:
-            continue
-        parsed = content.filter(has).str.json_path_match(f"$.{fact}").str.strip_chars()
-        text = parsed.str.to_lowercase()
-        for name in sorted(set(channel[rows].tolist())):
-            own = pl.Series(channel[rows] == name)
-            values = _placed(text.filter(own), rows[own.to_numpy()], touches.height)
-            if values.drop_nulls().n_unique() > 1:
-                found.append(levels(f"{name}.{fact}", values, limit=settings.ranked_levels))
-    return found
-
-
-def _placed(text: pl.Series, rows: IntArray, height: int) -> pl.Series:
-    """A column of that height with the texts at those rows and null elsewhere."""
-    place = np.full(height, -1)
-    place[rows] = np.arange(rows.size)
-    index = pl.Series(place)
-    return pl.select(pl.when(index >= 0).then(text.gather(index.clip(0)))).to_series()
-
-
 def _facts(
-    judged: Mapping[str, Judged], settings: DetectorSettings
+    judged: Mapping[str, Judged], facts: list[str], settings: DetectorSettings
 ) -> tuple[AttributeRanking, ...]:
     found = tuple(
         dimension.ranking(settings.ranked_levels)
         for name, dimension in judged.items()
-        if name.rpartition(".")[2] in CONTENT_FACTS and dimension.segments
+        if name in facts and dimension.segments
     )
     if not found:
         raise InsufficientData("no fact of a channel that varies")

@@ -7,7 +7,8 @@ exposure multiplies the rate by r, the whole rate h is h1 (e + (1 - e) / r), so 
 
     h1 = h r / (e r + 1 - e).
 
-r = 1 gives the rate of the whole, and h1 > h exactly when r > 1.
+r = 1 gives the rate of the whole, and h1 > h exactly when r > 1. The rate of the whole is an
+estimate as well: with K conversions log h has variance 1 / K, which the interval of h1 takes in.
 """
 
 from __future__ import annotations
@@ -122,13 +123,26 @@ def standardized_rates(strata: Strata, whole: float) -> StandardizedRates:
     exposed = np.atleast_2d(np.asarray(strata.n, dtype=np.float64)).sum(axis=1)
     share = exposed / max(float(np.asarray(strata.total_n).sum()), 1.0)
 
-    def rate(log_r: FloatArray) -> FloatArray:
-        r = np.exp(log_r)
-        standard = np.clip(whole * r / (share * r + 1.0 - share), 0.0, 1.0)
+    events = max(float(np.asarray(strata.total_k).sum()), 1.0)
+
+    def log_factor(log_r: FloatArray) -> FloatArray:
+        """log(h1 / h) for log r."""
+        result: FloatArray = log_r - np.log(share * np.exp(log_r) + 1.0 - share)
+        return result
+
+    def rate(log_ratio_to_whole: FloatArray) -> FloatArray:
+        standard = np.clip(whole * np.exp(log_ratio_to_whole), 0.0, 1.0)
         return np.where(variance > 0, standard, np.nan)
 
-    ratio = np.where(variance > 0, np.exp(centre), np.nan)
-    return StandardizedRates(rate(centre), rate(centre - half), rate(centre + half), ratio)
+    middle = log_factor(centre)
+    below = np.hypot(middle - log_factor(centre - half), _Z90 / np.sqrt(events))
+    above = np.hypot(log_factor(centre + half) - middle, _Z90 / np.sqrt(events))
+    return StandardizedRates(
+        mean=rate(middle),
+        low=rate(middle - below),
+        high=rate(middle + above),
+        ratio=np.where(variance > 0, np.exp(centre), np.nan),
+    )
 
 
 def _excess(strata: Strata) -> tuple[FloatArray, FloatArray]:

@@ -283,6 +283,12 @@ def test_the_kind_of_line_is_a_fact_of_the_channel_when_it_varies() -> None:
     (fact,) = pattern.channel_attributes
     assert fact.attribute == "voice.contact"
     assert {s.value for s in fact.segments} == {"cellular", "telephone"}
+    imported = varied.with_columns(
+        content=pl.concat_str(pl.lit('{"attributes": '), "content", pl.lit("}"))
+    )
+    facts = detect_how(replace(data, activities=imported)).channel_attributes
+    assert [f.attribute for f in facts] == ["voice.contact"]
+    assert facts[0].segments == fact.segments
     constant = data.activities.with_columns(content=line("cellular", "cellular"))
     assert detect_how(replace(data, activities=constant)).channel_attributes == ()
 
