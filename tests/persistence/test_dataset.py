@@ -1,0 +1,177 @@
+"""What a learning run reads: cut at its instant, without personal data, the same every time."""
+
+from __future__ import annotations
+
+import dataclasses
+import datetime as dt
+import json
+from pathlib import Path
+
+import polars as pl
+import pytest
+from sqlalchemy import Engine, text
+
+from cis_server.domain.dataset import FRAMES, Window
+from cis_server.domain.lead import Lead
+from cis_server.errors import DataError
+from cis_server.persistence.connections import tenant
+from cis_server.persistence.dataset import (
+    COLUMNS,
+    content_hash,
+    load_dataset,
+    read_dataset,
+    record_snapshot,
+    save_dataset,
+)
+from cis_server.persistence.leads import upsert_leads
+from cis_server.persistence.rederive import rederive
+
+AS_OF = dt.datetime(2026, 3, 31, tzinfo=dt.UTC)
+DAY = dt.timedelta(days=1)
+WINDOW = Window(start=AS_OF - 90 * DAY, as_of=AS_OF)
+
+SECRETS = ("ann.secret@", "private@home", "+61255501", "Annabella", "Secretson", "hush-hush")
+
+
+@pytest.fixture
+def filled(database: Engine) -> Engine:
+    for client in ("acme", "other"):
+        with tenant(database, client) as connection:
+            connection.execute(text("INSERT INTO clients (client_id) VALUES (:c)"), {"c": client})
+            ann = Lead(
+                lead_id="ann",
+                email="ann.secret@rival.example",
+                personal_email="private@home",
+                phone="+61255501",
+                first_name="Annabella",
+                last_name="Secretson",
+                domain=" Rival.Example",
+                timezone="Australia/Sydney",
+                technologies=("b", "a"),
+                attributes={"job": "student"},
+            )
+            names = ("ann", "early", "late", "idle")
+            upsert_leads(
+                connection, client, [dataclasses.replace(ann, lead_id=name) for name in names]
+            )
+            for lead, days, action in (
+                ("ann", -80, "sent"),
+                ("ann", -70, "sent"),
+                ("ann", 2, "sent"),
+                ("early", -200, "sent"),
+                ("late", -10, "sent"),
+            ):
+                connection.execute(
+                    text(
+                        "INSERT INTO activities (client_id, activity_id, lead_id, channel, action,"
+                        " occurred_at, subject, full_message_body, content_snapshot)"
+                        " VALUES (:c, md5(:key)::uuid, :lead, 'email', :action, :at, 'hush-hush',"
+                        " 'hush-hush', CAST(:snapshot AS jsonb))"
+                    ),
+                    {
+                        "c": client,
+                        "key": f"{lead}{days}",
+                        "lead": lead,
+                        "action": action,
+                        "at": AS_OF + days * DAY,
+                        "snapshot": json.dumps({"word_count": 80, "body": "hush-hush"}),
+                    },
+                )
+            for lead, days in (("ann", -69), ("late", 5)):
+                connection.execute(
+                    text(
+                        "INSERT INTO meetings (client_id, meeting_id, lead_id, booked_at)"
+                        " VALUES (:c, :lead, :lead, :at)"
+                    ),
+                    {"c": client, "lead": lead, "at": AS_OF + days * DAY},
+                )
+            connection.execute(
+                text("UPDATE leads SET status = 'converted' WHERE lead_id IN ('ann', 'late')")
+            )
+            rederive(connection, client)
+    return database
+
+
+@pytest.mark.usefixtures("filled")
+def test_only_the_window_of_the_client_is_read(database_url: str) -> None:
+    dataset = read_dataset(database_url, "acme", WINDOW)
+    assert dataset.leads["lead_id"].to_list() == ["ann", "late"]
+    assert dataset.activities["lead_id"].to_list() == ["ann", "ann", "late"]
+    assert dataset.activities["converting"].to_list() == [False, True, False]
+    assert dataset.meetings["meeting_id"].to_list() == ["ann"]
+
+
+@pytest.mark.usefixtures("filled")
+def test_an_outcome_after_as_of_has_not_happened(database_url: str) -> None:
+    rows = read_dataset(database_url, "acme", WINDOW).leads.rows_by_key("lead_id", named=True)
+    [ann], [late] = rows["ann"], rows["late"]
+    assert (ann["status"], ann["conversion_type"]) == ("converted", "meeting_booked")
+    assert ann["converted_at"] == AS_OF - 69 * DAY
+    assert (late["status"], late["conversion_type"]) == ("in_sequence", None)
+    assert late["converted_at"] is None
+
+
+@pytest.mark.usefixtures("filled")
+def test_no_personal_data_is_in_it(database_url: str, tmp_path: Path) -> None:
+    dataset = save_dataset(read_dataset(database_url, "acme", WINDOW), tmp_path)
+    everything = "".join(getattr(dataset, name).write_ndjson() for name in FRAMES)
+    assert not [secret for secret in SECRETS if secret in everything]
+    assert "rival.example" not in everything.lower()
+    assert dataset.leads["company_key"].n_unique() == 1
+    assert dataset.leads["has_email"].all()
+    assert json.loads(dataset.activities["content"][0]) == {"word_count": 80}
+
+
+@pytest.mark.usefixtures("filled")
+def test_columns_have_their_types_even_when_empty(database_url: str) -> None:
+    for client in ("acme", "nobody"):
+        dataset = read_dataset(database_url, client, WINDOW)
+        for name in FRAMES:
+            frame = getattr(dataset, name)
+            assert frame.columns == list(COLUMNS[name]), name
+            assert frame.is_empty() or client == "acme"
+    assert dataset.leads.schema["technologies"] == pl.List(pl.String)
+    assert dataset.leads.schema["converted_at"] == pl.Datetime("us", "UTC")
+
+
+def test_the_hash_follows_the_content_and_nothing_else(filled: Engine, database_url: str) -> None:
+    first = read_dataset(database_url, "acme", WINDOW)
+    with tenant(filled, "acme") as connection:
+        # Rewritten rows come back in another order.
+        connection.execute(text("UPDATE leads SET company_name = 'x' WHERE lead_id = 'ann'"))
+    assert read_dataset(database_url, "acme", WINDOW).content_hash == first.content_hash
+    assert read_dataset(database_url, "other", WINDOW).content_hash != first.content_hash
+    for changed in (
+        first.leads.with_columns(timezone=pl.lit("UTC")),
+        first.leads.with_columns(technologies=pl.Series([["a", "b"], ["b", "a"]])),
+        first.leads.with_columns(technologies=pl.Series([["ba"], ["b", "a"]])),
+        first.leads.with_columns(is_hiring=pl.lit(False)),
+        first.leads.with_columns(revenue=pl.lit(0.0)),
+    ):
+        assert content_hash(dataclasses.replace(first, leads=changed)) != first.content_hash
+
+
+def test_a_saved_dataset_comes_back_and_a_broken_one_does_not(
+    filled: Engine, database_url: str, tmp_path: Path
+) -> None:
+    dataset = save_dataset(read_dataset(database_url, "acme", WINDOW), tmp_path / "datasets")
+    assert dataset.path is not None
+    place = Path(dataset.path)
+    assert save_dataset(dataset, tmp_path / "datasets").path == dataset.path
+    assert [p.name for p in place.parent.iterdir()] == [place.name]
+    loaded = load_dataset(place)
+    assert loaded.window == WINDOW
+    assert all(getattr(loaded, name).equals(getattr(dataset, name)) for name in FRAMES)
+    with tenant(filled, "acme") as connection:
+        for run in ("r1", "r2"):
+            record_snapshot(connection, dataset, run)
+        noted = connection.execute(
+            text("SELECT content_hash, run_id, row_counts->>'leads' FROM dataset_snapshots")
+        ).all()
+    assert [tuple(row) for row in noted] == [(dataset.content_hash, "r2", "2")]
+    dataset.leads.head(1).write_parquet(place / "leads.parquet")
+    with pytest.raises(DataError, match="not the one"):
+        load_dataset(place)
+    (place / "leads.parquet").write_bytes(b"PAR1")
+    with pytest.raises(DataError, match="cannot be read"):
+        load_dataset(place)
