@@ -8,9 +8,9 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
-from sqlalchemy import create_engine
+from sqlalchemy import create_engine, text
 
-from cis_server.persistence.connections import sqlalchemy_url
+from cis_server.persistence.connections import loader, make_engine, sqlalchemy_url, tenant
 from cis_server.persistence.migrate import (
     current_revision,
     downgrade,
@@ -85,6 +85,37 @@ def test_down_leaves_nothing_and_up_again_restores(empty_database: str) -> None:
     assert left == (0,)
     migrate(empty_database)
     assert _catalog(empty_database) == before
+
+
+def test_a_login_without_special_rights_will_do(
+    postgres_server: str, database_url: str, empty_database: str
+) -> None:
+    if "@/" not in postgres_server:
+        pytest.skip("logging in as somebody else needs the embedded server")
+    with psycopg.connect(database_url, autocommit=True) as connection:
+        connection.execute("CREATE ROLE cis_test_login LOGIN")
+        # The roles exist already on this server, so an administrator has to grant them.
+        connection.execute("GRANT cis_owner, cis_app, cis_reader, cis_loader TO cis_test_login")
+        connection.execute("ALTER DATABASE cis_empty OWNER TO cis_test_login")
+    url = empty_database.replace("//cis@", "//cis_test_login@")
+    try:
+        migrate(url)
+        engine = make_engine(url)
+        with tenant(engine, "a") as connection:
+            connection.execute(text("INSERT INTO clients (client_id) VALUES ('a')"))
+        with tenant(engine, "b") as connection:
+            assert connection.execute(text("SELECT count(*) FROM clients")).scalar() == 0
+        with loader(engine) as connection:
+            assert connection.execute(text("SELECT count(*) FROM clients")).scalar() == 1
+        engine.dispose()
+        downgrade(url)
+    finally:
+        with psycopg.connect(postgres_server, autocommit=True) as connection:
+            connection.execute("ALTER DATABASE cis_empty OWNER TO CURRENT_USER")
+        with psycopg.connect(empty_database, autocommit=True) as connection:
+            connection.execute("REASSIGN OWNED BY cis_test_login TO CURRENT_USER")
+            connection.execute("DROP OWNED BY cis_test_login")
+            connection.execute("DROP ROLE cis_test_login")
 
 
 def test_migrated_schema_is_that_of_the_tables(database_url: str, empty_database: str) -> None:

@@ -12,9 +12,14 @@ BEGIN
                 NULL;
             END;
         END IF;
-        -- Whoever migrates is also who serves: it must be able to take these roles.
-        IF NOT pg_has_role(current_user, wanted, 'MEMBER') THEN
-            EXECUTE format('GRANT %I TO CURRENT_USER', wanted);
+        -- Whoever migrates is also who serves: it must be able to take these roles. Having made a
+        -- role is not enough for that, and an administrator may have granted them beforehand.
+        IF NOT (SELECT rolsuper FROM pg_roles WHERE rolname = current_user) THEN
+            BEGIN
+                EXECUTE format('GRANT %I TO CURRENT_USER', wanted);
+            EXCEPTION WHEN insufficient_privilege THEN
+                NULL;
+            END;
         END IF;
         EXECUTE format('GRANT USAGE ON SCHEMA public TO %I', wanted);
     END LOOP;
