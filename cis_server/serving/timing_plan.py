@@ -84,6 +84,9 @@ class _Axis:
     share: float
 
 
+_FRIDAY = 5
+
+
 class ChannelPlan:
     """Days, hours and cells of one channel, or of all channels together."""
 
@@ -106,6 +109,9 @@ class ChannelPlan:
             share: share of learning, 0..1.
             learned: what the learned part is called, LEARNED or POOLED.
         """
+        # A weekend is only advised when it has been shown to do better: a few lucky Saturdays must
+        # not open one.
+        days = [d for d in days if d.day_of_week <= _FRIDAY or d.segment.verdict is Verdict.WINNING]
         self.baseline = baseline
         self._surface = surface if share > 0.0 else None
         self._learned = learned

@@ -270,11 +270,12 @@ def when_pattern(
     by_channel: tuple[ChannelTiming, ...] = (),
     gaps: tuple[SequenceGap, ...] = (),
     confidence: float = 0.9,
+    winning_days: frozenset[int] = frozenset(),
 ) -> WhenPattern:
     """Days and hours as {value: (converted, sent)}."""
     return WhenPattern(
         envelope=envelope(PatternType.WHEN, confidence, 0.08),
-        best_days=day_rates(days or {}),
+        best_days=day_rates(days or {}, winning_days),
         best_hours=hour_rates(hours or {}),
         surface=surface,
         by_channel=by_channel,
@@ -301,11 +302,15 @@ def when_pattern(
     )
 
 
-def day_rates(days: Mapping[int, tuple[int, int]]) -> tuple[DayRate, ...]:
-    found = [
-        DayRate(day=DAY_NAMES[day - 1], day_of_week=day, segment=segment(DAY_NAMES[day - 1], k, n))
-        for day, (k, n) in days.items()
-    ]
+def day_rates(
+    days: Mapping[int, tuple[int, int]], winning: frozenset[int] = frozenset()
+) -> tuple[DayRate, ...]:
+    def rated(day: int, k: int, n: int) -> DayRate:
+        name = DAY_NAMES[day - 1]
+        verdict = Verdict.WINNING if day in winning else Verdict.UNDECIDED
+        return DayRate(day=name, day_of_week=day, segment=segment(name, k, n, verdict))
+
+    found = [rated(day, k, n) for day, (k, n) in days.items()]
     return tuple(sorted(found, key=lambda d: -d.segment.estimate.low))
 
 

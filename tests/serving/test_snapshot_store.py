@@ -283,8 +283,8 @@ def record(client_id: str = "acme", revision: str = "1", day: int = 1) -> Patter
     return pattern_record(pattern, PatternType.WHEN, client_id, revision=revision)
 
 
-def best_day(store: SnapshotStore) -> int | None:
-    found = store.pattern(key())
+def best_day(store: SnapshotStore, client_id: str = "acme") -> int | None:
+    found = store.pattern(key(client_id))
     if found is None or found.timing is None:
         return None
     return found.timing.channel(None).best_days[0].day_of_week
@@ -319,7 +319,7 @@ def test_an_absent_pattern_is_asked_for_once(store: SnapshotStore, source: FakeS
     wait_until(lambda: best_day(store) == 5)
 
 
-def test_a_learn_replaces_resident_patterns_and_loads_no_others(
+def test_the_first_question_after_learning_is_answered_from_what_was_learned(
     store: SnapshotStore, source: FakeSource
 ) -> None:
     source.commit_client(client_state("acme"))
@@ -328,9 +328,27 @@ def test_a_learn_replaces_resident_patterns_and_loads_no_others(
     started(store)
     wait_until(lambda: best_day(store) == 1)
     source.commit_pattern(record(revision="2", day=4))
-    source.commit_pattern(record("quiet"))
+    source.commit_pattern(record("quiet", day=5))
     wait_until(lambda: best_day(store) == 4)
-    assert {loaded.client_id for loaded in source.pattern_loads} == {"acme"}
+    wait_until(lambda: key("quiet") in source.pattern_loads)
+    wait_until(lambda: best_day(store, "quiet") == 5)
+    assert store.counts().patterns.misses == 1  # the one before anything was loaded
+
+
+def test_a_full_cache_reloads_what_is_resident_and_loads_no_others(source: FakeSource) -> None:
+    store = SnapshotStore(source, lambda: NOW, pattern_bytes=1)
+    source.commit_client(client_state("acme"))
+    source.commit_client(client_state("quiet"))
+    source.patterns[key()] = record()
+    started(store)
+    try:
+        wait_until(lambda: best_day(store) == 1)
+        source.commit_pattern(record("quiet"))
+        source.commit_pattern(record(revision="2", day=4))
+        wait_until(lambda: best_day(store) == 4)
+        assert {loaded.client_id for loaded in source.pattern_loads} == {"acme"}
+    finally:
+        store.stop()
 
 
 def test_the_poll_finds_patterns_whose_notification_was_lost(source: FakeSource) -> None:

@@ -405,10 +405,13 @@ def test_a_slightly_better_day_is_not_waited_for() -> None:
     assert ask(far, now=monday, timezone="UTC").windows[0].day_of_week == 5
 
 
-def test_learned_weekends_open_the_weekend_but_not_for_email() -> None:
-    plan = plan_of(when_pattern(days={6: (50, 200), 2: (20, 200)}, hours={10: (50, 400)}))
+def test_weekends_that_win_open_the_weekend_but_not_for_email() -> None:
+    days, hours = {6: (50, 200), 2: (20, 200)}, {10: (50, 400)}
+    plan = plan_of(when_pattern(days=days, hours=hours, winning_days=frozenset({6})))
     assert 6 in {w.day_of_week for w in ask(plan, channel="voice").windows}
     assert {w.day_of_week for w in ask(plan, channel="email").windows} == {2}
+    lucky = plan_of(when_pattern(days=days, hours=hours))
+    assert {w.day_of_week for w in ask(lucky, channel="voice").windows} == {2}
 
 
 def test_touch_distribution_carries_share_and_hazard() -> None:
