@@ -37,13 +37,16 @@ from cis_server.stats.nonnegative_logistic import GroupedRows, fit_nonnegative, 
 
 SIGNIFICANCE: Final = 0.05
 """Largest p-value of the deviance test that lets weights pass."""
-BOOTSTRAP_DRAWS: Final = 999
+BOOTSTRAP_DRAWS: Final = ((2_000, 999), (10_000, 399))
+"""(most merged rows, simulated data sets); `LEAST_DRAWS` beyond."""
+LEAST_DRAWS: Final = 199
 WEEKLY_CHANGE_LIMIT: Final = 0.05
 """Largest change of one weight from the second promotion on."""
 
 _PRIOR_PRECISION = 1.0
-# Replicate outcomes held in memory at once: (replicates, merged rows) counts.
-_BLOCK = 2_000_000
+# Replicate outcomes at once, (replicates, merged rows): what fits the cache, and is not given back
+# to the system after every step.
+_BLOCK = 100_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -131,14 +134,15 @@ def learn_weights(
 
 
 def deviance_test(
-    grouped: GroupedRows, generator: np.random.Generator, draws: int = BOOTSTRAP_DRAWS
+    grouped: GroupedRows, generator: np.random.Generator, draws: int | None = None
 ) -> DevianceTest:
     """Test the default proportions against free ones, the null simulated from the data's own fit.
 
     Args:
         grouped: merged rows of the five components (0..1) with counts, both classes present.
         generator: randomness.
-        draws: simulated data sets; p = (1 + number as extreme) / (1 + draws).
+        draws: simulated data sets, p = (1 + number as extreme) / (1 + draws); None: as many as
+            `BOOTSTRAP_DRAWS` says.
 
     Returns:
         Deviance, p-value and the simulated 95 % point.
@@ -151,6 +155,8 @@ def deviance_test(
     probability = special.expit(null.intercept[0] + slope * default_score[:, 0])
     observed = float(_deviances(default_score, x, proportions, grouped.n, grouped.k[None])[0])
     trials = grouped.n.astype(np.int64)
+    if draws is None:
+        draws = next((many for rows, many in BOOTSTRAP_DRAWS if len(trials) <= rows), LEAST_DRAWS)
     block = max(1, _BLOCK // len(trials))
     simulated = np.concatenate(
         [
