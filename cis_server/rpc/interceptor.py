@@ -179,7 +179,7 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
         self._log.info(
             "call",
             request_id=_request_id(context),
-            client=getattr(request, "client_id", ""),
+            client=_client_id(request),
             method=method,
             code=code,
             milliseconds=round((time.perf_counter() - started) * 1e3, 3),
@@ -203,6 +203,12 @@ class _StreamCount:
     def __exit__(self, *_: object) -> None:
         with self._lock:
             self._open -= 1
+
+
+def _client_id(request: Any) -> str:
+    """The client a request is about; empty when it is about none in particular."""
+    about = getattr(request, "client", request)  # UpsertClient carries the whole record
+    return str(getattr(about, "client_id", ""))
 
 
 def _request_id(context: grpc.ServicerContext) -> str:
