@@ -21,12 +21,12 @@ import polars as pl
 from cis_server.domain.clients import CampaignRecord, ClientRecord
 from cis_server.domain.lead import Lead
 from cis_server.domain.scores import MAX_POINTS
+from cis_server.domain.titles import parse_title
 from cis_server.domain.vocabulary import EmailStatus
 from cis_server.domain.weights import COMPONENTS, DEFAULT_WEIGHTS, Weights
 from cis_server.scoring.components import coded_lead
 from cis_server.scoring.icp import IcpMatcher, matcher, resolved_icp
 from cis_server.scoring.kernel import CODED_WIDTH, CodedLead, score_rows
-from cis_server.scoring.titles import parse_title
 from cis_server.stats.arrays import BoolArray, FloatArray
 
 _MAXIMA = np.array(MAX_POINTS, dtype=np.float64)
