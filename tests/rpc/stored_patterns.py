@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import datetime as dt
 
+from cis_server.domain.envelope import Envelope
 from cis_server.domain.patterns import (
     DayRate,
-    Envelope,
     FirstTouch,
     HourRate,
     HowPattern,
@@ -14,11 +14,11 @@ from cis_server.domain.patterns import (
     PrecisionCoverage,
     SequenceGap,
     SequencePatterns,
-    Stored,
     WhenPattern,
     WhoPattern,
 )
 from cis_server.domain.rates import RateEstimate, SegmentRate
+from cis_server.domain.stored import Stored
 from cis_server.domain.vocabulary import PatternType, Verdict
 from cis_server.persistence.patterns import NewPattern
 

@@ -18,8 +18,8 @@ from cis_client.v1 import core_pb2 as core
 from cis_client.v1 import pattern_service_pb2 as patterns
 from cis_client.v1 import recommendation_service_pb2 as recommendation
 from cis_server.domain.lead import Lead
-from cis_server.domain.patterns import Stored
 from cis_server.domain.runs import PatternOutcome
+from cis_server.domain.stored import Stored
 from cis_server.domain.vocabulary import LeadStatus, PatternStatus, PatternType
 from cis_server.persistence.connections import Role, make_engine, tenant
 from cis_server.persistence.patterns import save_outcomes, save_patterns

@@ -16,8 +16,10 @@ from google.protobuf.message import Message
 
 from cis_client.v1 import core_pb2 as core
 from cis_client.v1 import patterns_pb2
+from cis_server.domain.envelope import Envelope
 from cis_server.domain.live_state import PatternKey, PatternRecord
-from cis_server.domain.patterns import PATTERN_CLASSES, Envelope, Stored
+from cis_server.domain.patterns import PATTERN_CLASSES
+from cis_server.domain.stored import Stored
 from cis_server.domain.vocabulary import PatternStatus, PatternType
 from cis_server.rpc.messages.patterns import fill, pattern_message, run_status_message
 from cis_server.rpc.messages.runs import PATTERN_TYPE_NUMBER
