@@ -92,7 +92,8 @@ def fit_logistic(
         row_weights: (n,) how often each row counts, >= 0.
         start: intercept and slopes to start from; any start reaches the same mode.
         max_iterations: Newton steps at most.
-        tolerance: largest change of a coefficient that counts as standing still.
+        tolerance: largest change of a coefficient that counts as standing still. Information and
+            covariance are those before that last step, off by as little.
 
     Returns:
         The fit. Sums run over the rows in their order: to get the same last bit for the same rows,
@@ -123,6 +124,7 @@ def fit_logistic(
 
     value = _objective(beta, rows, outcome, weight, base, precision, centre)
     converged, iterations = False, 0
+    information = np.zeros((p + 1, p + 1))
     for iterations in range(1, max_iterations + 1):  # noqa: B007 - reported
         gradient, information = _derivatives(beta, rows, outcome, weight, base)
         gradient -= precision @ (beta - centre)
@@ -133,7 +135,8 @@ def fit_logistic(
         if moved < tolerance:
             converged = True
             break
-    _, information = _derivatives(beta, rows, outcome, weight, base)
+    if not converged:
+        _, information = _derivatives(beta, rows, outcome, weight, base)
     covariance = linalg.inv(_nudged(information + precision))
     deviation = beta - centre
     return LogisticFit(
