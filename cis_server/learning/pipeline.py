@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
-from collections.abc import Sequence
+import math
+from collections.abc import Iterable, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
@@ -104,7 +105,10 @@ def _patterns(
         fraction = _DETECTING + (_WEIGHING - _DETECTING) * done
         begun[kind] = stages.begin(f"detect_{kind}", fraction, f"looking for the {kind} pattern")
 
-    found = run_detectors(dataset, settings=settings, progress=begin)
+    found = {
+        kind: _storable(outcome)
+        for kind, outcome in run_detectors(dataset, settings=settings, progress=begin).items()
+    }
     for kind, outcome in found.items():
         started = begun.get(kind, stages.begun_at)
         stages.record(f"detect_{kind}", started, outcome.seconds, outcome.sample)
@@ -120,6 +124,32 @@ def _patterns(
         if outcome.pattern is not None
     )
     return patterns, outcomes
+
+
+def _storable(outcome: DetectorOutcome) -> DetectorOutcome:
+    """The outcome, or an error when its pattern holds a number that JSON cannot: one detector's
+    fault must not keep the others from being stored."""
+    if outcome.pattern is None:
+        return outcome
+    broken = _not_finite(outcome.pattern.to_json(), outcome.pattern.TYPE.value)
+    if broken is None:
+        return outcome
+    return replace(
+        outcome, status=PatternStatus.ERROR, reason=f"{broken} is not a number", pattern=None
+    )
+
+
+def _not_finite(value: Any, path: str) -> str | None:
+    """Path of the first number that is NaN or infinite."""
+    if isinstance(value, float):
+        return None if math.isfinite(value) else path
+    items: Iterable[tuple[Any, Any]] = ()
+    if isinstance(value, dict):
+        items = value.items()
+    elif isinstance(value, list):
+        items = enumerate(value)
+    found = (_not_finite(item, f"{path}.{key}") for key, item in items)
+    return next((broken for broken in found if broken is not None), None)
 
 
 def _pattern_outcome(kind: PatternType, outcome: DetectorOutcome) -> PatternOutcome:

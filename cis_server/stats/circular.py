@@ -128,6 +128,9 @@ def _left_out(k: FloatArray, n: FloatArray, bandwidth: float, prior: FloatArray)
     )
 
 
+_NEGLIGIBLE = 1e-12
+
+
 @cache
 def _kernel(bandwidth: float) -> FloatArray:
     """(168, 168) weights by circular distance, 1 on the diagonal."""
@@ -137,5 +140,7 @@ def _kernel(bandwidth: float) -> FloatArray:
     distance = np.abs(hour[:, None] - hour[None, :])
     distance = np.minimum(distance, CELLS - distance)
     kernel: FloatArray = np.exp(-0.5 * (distance / bandwidth) ** 2)
+    # What is so far away says nothing; its square would vanish before it does and leave 0 / 0.
+    kernel[kernel < _NEGLIGIBLE] = 0.0
     kernel.setflags(write=False)
     return kernel

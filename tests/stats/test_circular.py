@@ -82,3 +82,14 @@ def test_impossible_counts_are_refused() -> None:
         week_rates(np.ones(CELLS), np.zeros(CELLS))
     with pytest.raises(ValueError, match="168"):
         week_rates(np.ones(24), np.ones(24))
+
+
+@pytest.mark.parametrize("bandwidth", BANDWIDTHS)
+def test_a_channel_used_once_a_week_has_finite_rates(bandwidth: float) -> None:
+    sends = np.zeros(CELLS)
+    sends[34] = 3
+    rates = week_rates(np.zeros(CELLS), sends, bandwidths=(bandwidth,))
+    for values in (rates.rate, rates.low, rates.high, rates.effective_sample):
+        assert np.isfinite(values).all()
+    assert rates.effective_sample[34] == pytest.approx(3.0)
+    assert rates.effective_sample[(34 + 84) % CELLS] == 0.0
