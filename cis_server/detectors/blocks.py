@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import TypeVar
 
-from cis_server.domain.patterns import BlockStatus
+from cis_server.domain.envelope import BlockStatus
 from cis_server.domain.vocabulary import PatternStatus
 
 T = TypeVar("T")

@@ -6,7 +6,7 @@ from cis_server.detectors.blocks import Blocks, InsufficientData
 from cis_server.detectors.outcomes import Population
 from cis_server.detectors.rounding import rounded_rate
 from cis_server.detectors.settings import DetectorSettings
-from cis_server.domain.patterns import Envelope
+from cis_server.domain.envelope import Envelope
 from cis_server.domain.vocabulary import PatternType
 from cis_server.stats.confidence import confidence
 

@@ -32,8 +32,8 @@ from cis_server.detectors.rounding import rounded_rate
 from cis_server.detectors.segments import Judged, Segments
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.dataset import Dataset
+from cis_server.domain.envelope import AttributeRanking
 from cis_server.domain.patterns import (
-    AttributeRanking,
     ChannelCount,
     FirstTouch,
     HowPattern,

@@ -18,7 +18,7 @@ from cis_server.detectors.levels import Levels
 from cis_server.detectors.risk_set import RiskSet
 from cis_server.detectors.rounding import rounded
 from cis_server.detectors.settings import DetectorSettings
-from cis_server.domain.patterns import AttributeRanking
+from cis_server.domain.envelope import AttributeRanking
 from cis_server.domain.rates import RateEstimate, SegmentRate
 from cis_server.domain.vocabulary import Verdict
 from cis_server.stats.arrays import BoolArray, FloatArray, IntArray

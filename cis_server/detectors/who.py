@@ -27,8 +27,8 @@ from cis_server.detectors.risk_set import RiskSet
 from cis_server.detectors.segments import Judged, Segments
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.dataset import Dataset
+from cis_server.domain.envelope import AttributeRanking
 from cis_server.domain.patterns import (
-    AttributeRanking,
     SignalLift,
     SizeAnalysis,
     SizeRange,

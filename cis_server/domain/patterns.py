@@ -7,78 +7,14 @@ instants ISO text, enumerations their value. Rates are fractions 0..1.
 
 from __future__ import annotations
 
-import dataclasses
-import datetime as dt
-import types
-import typing
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from enum import Enum
-from functools import cache
-from typing import Any, ClassVar, Self
+from typing import ClassVar
 
+from cis_server.domain.envelope import AttributeRanking, Envelope
 from cis_server.domain.rates import RateEstimate, SegmentRate
-from cis_server.domain.vocabulary import PatternStatus, PatternType
-
-VERSION = "3.0"
-"""Schema version of the content; readers accept older ones."""
-
-
-class Stored:
-    """A dataclass that converts to the stored JSON and back."""
-
-    def to_json(self) -> dict[str, Any]:
-        """Plain JSON values, keys in field order."""
-        return typing.cast(dict[str, Any], _plain(self))
-
-    @classmethod
-    def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild from stored JSON; keys that are unknown are ignored, missing ones default."""
-        return typing.cast(Self, _built(cls, data))
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BlockStatus(Stored):
-    """How one block of a pattern came out."""
-
-    block: str
-    status: PatternStatus
-    reason: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Envelope(Stored):
-    """What every pattern says about itself."""
-
-    type: PatternType
-    version: str = VERSION
-    as_of: dt.datetime
-    window_start: dt.datetime
-    window_end: dt.datetime
-    method: str
-    """Name of the estimators used, in words."""
-    sample_size: int
-    """Units of analysis (leads or touches, as `unit` says)."""
-    n_converted: int
-    unit: str
-    baseline_conversion_rate: float
-    confidence: float
-    """Anchors of the sample size on min(n, 10 converted, 10 not converted)."""
-    blocks: tuple[BlockStatus, ...] = ()
-    note: str = ""
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class AttributeRanking(Stored):
-    """Values of one dimension, best evidence first (ranked by `low`, sample, value)."""
-
-    attribute: str
-    segments: tuple[SegmentRate, ...]
-    coverage: float
-    """Share of units for which the value is known; missing ones are left out."""
-    segments_tested: int
-    """Values that reached the minimum sample and took part in the multiplicity control."""
-
+from cis_server.domain.stored import Stored
+from cis_server.domain.vocabulary import PatternType
 
 # WHO
 
@@ -493,46 +429,3 @@ PATTERN_CLASSES: Mapping[PatternType, type[Stored]] = {
     WhenPattern.TYPE: WhenPattern,
     HowPattern.TYPE: HowPattern,
 }
-
-
-def _plain(value: Any) -> Any:
-    if isinstance(value, Enum):
-        return value.value
-    if isinstance(value, dt.datetime):
-        return value.isoformat()
-    if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
-    if isinstance(value, Mapping):
-        return {str(key): _plain(item) for key, item in value.items()}
-    if isinstance(value, (tuple, list)):
-        return [_plain(item) for item in value]
-    return value
-
-
-@cache
-def _field_types(cls: type[Any]) -> dict[str, Any]:
-    hints = typing.get_type_hints(cls)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
-
-
-def _built(kind: Any, value: Any) -> Any:
-    if value is None:
-        return None
-    origin = typing.get_origin(kind)
-    if origin in (typing.Union, types.UnionType):
-        inner = [option for option in typing.get_args(kind) if option is not types.NoneType]
-        return _built(inner[0], value)
-    if origin is tuple:
-        item = typing.get_args(kind)[0]
-        return tuple(_built(item, entry) for entry in value)
-    if origin is dict:
-        item = typing.get_args(kind)[1]
-        return {key: _built(item, entry) for key, entry in value.items()}
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        known = _field_types(kind)
-        return kind(**{key: _built(known[key], value[key]) for key in known if key in value})
-    if isinstance(kind, type) and issubclass(kind, Enum):
-        return kind(value)
-    if kind is dt.datetime:
-        return dt.datetime.fromisoformat(value)
-    return value

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from cis_server.domain.patterns import Stored
+from cis_server.domain.stored import Stored
 from cis_server.domain.vocabulary import (
     PatternStatus,
     PatternType,

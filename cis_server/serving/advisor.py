@@ -15,7 +15,7 @@ from cis_server.domain.clients import Icp
 from cis_server.domain.lead import Lead
 from cis_server.domain.live_state import PatternKey, PatternRecord, StoredLead
 from cis_server.domain.model_info import ModelInfo
-from cis_server.domain.patterns import Stored
+from cis_server.domain.stored import Stored
 from cis_server.domain.vocabulary import PatternType, Source, Tier
 from cis_server.errors import NotFound
 from cis_server.serving.answers import ChannelsAnswer, TimingAnswer

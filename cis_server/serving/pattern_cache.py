@@ -18,7 +18,8 @@ from enum import Enum
 from typing import Any, Final, cast
 
 from cis_server.domain.live_state import PatternKey, PatternRecord, Revisions
-from cis_server.domain.patterns import PATTERN_CLASSES, HowPattern, Stored, WhenPattern
+from cis_server.domain.patterns import PATTERN_CLASSES, HowPattern, WhenPattern
+from cis_server.domain.stored import Stored
 from cis_server.domain.vocabulary import PatternType
 from cis_server.errors import StoreUnavailable
 from cis_server.serving.backoff import Backoff

@@ -11,7 +11,8 @@ from detector_frames import AS_OF, dataset, outreach
 
 from cis_server.detectors import DetectorSettings, InsufficientData, detect_who
 from cis_server.domain.dataset import Dataset
-from cis_server.domain.patterns import AttributeRanking, WhoPattern
+from cis_server.domain.envelope import AttributeRanking
+from cis_server.domain.patterns import WhoPattern
 from cis_server.domain.rates import RateEstimate, SegmentRate
 from cis_server.domain.vocabulary import PatternStatus, Verdict
 

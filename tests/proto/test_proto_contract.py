@@ -25,8 +25,9 @@ from google.protobuf.descriptor_pb2 import (
 )
 
 from cis_server.domain import vocabulary
+from cis_server.domain.envelope import AttributeRanking, BlockStatus
 from cis_server.domain.lead import Job, Lead
-from cis_server.domain.patterns import PATTERN_CLASSES, AttributeRanking, BlockStatus
+from cis_server.domain.patterns import PATTERN_CLASSES
 from cis_server.domain.rates import RateEstimate, SegmentRate
 from cis_server.domain.suppression import IdentifierKind
 

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cis_server.domain.clients import CampaignRecord, ClientPolicy, ClientRecord
+from cis_server.domain.envelope import Envelope
 from cis_server.domain.live_state import (
     Change,
     ChangeKind,
@@ -24,7 +25,6 @@ from cis_server.domain.live_state import (
 from cis_server.domain.patterns import (
     ChannelTiming,
     DayRate,
-    Envelope,
     FirstTouch,
     HourRate,
     HowPattern,
@@ -33,13 +33,13 @@ from cis_server.domain.patterns import (
     SequenceGap,
     SequencePatterns,
     SequenceRate,
-    Stored,
     TouchHazard,
     Transition,
     WeekSurface,
     WhenPattern,
 )
 from cis_server.domain.rates import RateEstimate, SegmentRate
+from cis_server.domain.stored import Stored
 from cis_server.domain.suppression import IdentifierKind
 from cis_server.domain.vocabulary import PatternType, Source, Verdict
 from cis_server.errors import StoreUnavailable
