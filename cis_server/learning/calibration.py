@@ -7,8 +7,11 @@ that thirty outcomes cannot flatten a model or turn its ranking round.
 
 The predictions come from several models, each fitted on another stretch of the past. Where the rate
 of conversion moves over the years, those models are wrong in the mean by different amounts, which
-would pass for a slope; b is therefore found with a mean of its own for every stretch, and a, one
-for all, after it.
+would pass for a slope; b is therefore found with a mean of its own for every stretch. a comes after
+it: what keeps the model's own mean, plus a shift with a tight prior around 0. The rate of the next
+stretch differs from that of the past by chance alone, by a fifth with fifty conversions on either
+side, and a shift that followed it freely would make probabilities worse; where it really moves,
+outcomes are many enough to overrule the prior.
 """
 
 from __future__ import annotations
@@ -29,6 +32,8 @@ SLOPE_RANGE: Final = (0.2, 3.0)
 """Bounds of b."""
 SLOPE_PRIOR_SD: Final = 0.5
 """Standard deviation of the prior of b around 1."""
+SHIFT_PRIOR_SD: Final = 0.1
+"""Standard deviation, in log-odds, of the prior of the shift of the mean."""
 
 # Of the means of the stretches: next to no prior.
 _WEAK = 1e-2
@@ -80,12 +85,21 @@ def fit_platt(eta: ArrayLike, y: ArrayLike, stretch: ArrayLike | None = None) ->
     )
     low, high = SLOPE_RANGE
     slope = min(max(float(fit.coefficients[0]), low), high)
-    return Platt(mean_shift(slope * x, outcome), slope)
+    kept = mean_shift(slope * x, special.expit(x))
+    shift = mean_shift(slope * x + kept, outcome, SHIFT_PRIOR_SD**-2)
+    return Platt(kept + shift, slope)
 
 
-def mean_shift(eta: FloatArray, y: FloatArray) -> float:
-    """What has to be added to log-odds so that their mean probability is the share of positives."""
-    return fit_logistic(np.empty((len(eta), 0)), y, offset=eta).intercept
+def mean_shift(eta: FloatArray, y: FloatArray, prior_precision: float = 1e-4) -> float:
+    """What has to be added to log-odds so that their mean probability is the mean of ``y``.
+
+    Args:
+        eta: (n,) log-odds.
+        y: (n,) outcomes, or probabilities.
+        prior_precision: of the shift around 0.
+    """
+    nothing = np.empty((len(eta), 0))
+    return fit_logistic(nothing, y, offset=eta, intercept_prior=(0.0, prior_precision)).intercept
 
 
 @dataclass(frozen=True, slots=True)
