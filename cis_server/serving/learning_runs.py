@@ -158,6 +158,7 @@ class LearningRuns:
         with self._watch.following(wanted) as follower:
             seen: Mapping[str, Run] = {}
             while is_active():
+                change = follower.change
                 states = {
                     run.client_id: run
                     for run_id in wanted
@@ -169,7 +170,7 @@ class LearningRuns:
                     yield states
                 if len(states) == len(requested.runs) and all(r.ended for r in states.values()):
                     return
-                follower.wait(1.0)
+                follower.wait(change, 1.0)
 
     def read(self, run_id: str) -> Sequence[Run]:
         """The run of every client under one id.
@@ -236,6 +237,8 @@ class _Watch:
         self._states: dict[str, Sequence[Run]] = {}
         self._thread: threading.Thread | None = None
         self._closed = False
+        self.change = 0
+        """Grows each time a state differs."""
         self._log = structlog.get_logger("cis.runs")
 
     def following(self, run_ids: set[str]) -> _Follower:
@@ -266,9 +269,10 @@ class _Watch:
         with self._changed:
             return self._states.get(run_id, ())
 
-    def wait(self, seconds: float) -> None:
+    def wait(self, change: int, seconds: float) -> None:
+        """Wait for a change after the one with this number."""
         with self._changed:
-            self._changed.wait(seconds)
+            self._changed.wait_for(lambda: self._closed or self.change != change, seconds)
 
     def _read(self) -> None:
         while True:
@@ -291,6 +295,7 @@ class _Watch:
                 fresh = {k: v for k, v in states.items() if k in self._followers}
                 if any(self._states.get(key) != value for key, value in fresh.items()):
                     self._states.update(fresh)
+                    self.change += 1
                     self._changed.notify_all()
             time.sleep(_POLL_SECONDS)
 
@@ -309,8 +314,12 @@ class _Follower:
     def __exit__(self, *_: object) -> None:
         self._watch.remove(self._run_ids)
 
+    @property
+    def change(self) -> int:
+        return self._watch.change
+
     def state(self, run_id: str) -> Sequence[Run]:
         return self._watch.state(run_id)
 
-    def wait(self, seconds: float) -> None:
-        self._watch.wait(seconds)
+    def wait(self, change: int, seconds: float) -> None:
+        self._watch.wait(change, seconds)
