@@ -71,11 +71,11 @@ def run(engine: Engine, statement: str, **values: Any) -> None:
 
 def insert_model(engine: Engine, kind: str, content: object, **values: Any) -> None:
     fields = {"state": "live", "version": 1, "origin": "learned", **values}
-    names = ", ".join(fields)
+    names, marks = ", ".join(fields), ", ".join(f":{name}" for name in fields)
     run(
         engine,
         f"INSERT INTO models (client_id, kind, target, parameters, {names})"
-        f" VALUES ('acme', :kind, '', CAST(:content AS jsonb), {', '.join(f':{n}' for n in fields)})",
+        f" VALUES ('acme', :kind, '', CAST(:content AS jsonb), {marks})",
         kind=kind,
         content=json.dumps(content),
         **fields,
@@ -346,6 +346,12 @@ def runs(database: Engine, clients: Clients) -> Runs:
 OPTIONS = LearnOptions(as_of=NOW, lookback_days=30, force=True)
 
 
+def failed(runs: Runs, run_id: str, code: str = "E", message: str = "") -> None:
+    claimed = runs.claim("acme", run_id, "v1")
+    assert claimed is not None
+    runs.fail("acme", run_id, code, message, attempt=claimed.attempts)
+
+
 def test_one_run_of_a_client_at_a_time(runs: Runs) -> None:
     assert runs.request("acme", "run-1", OPTIONS) == "run-1"
     assert runs.request("acme", "run-2", OPTIONS) == "run-1"
@@ -353,7 +359,7 @@ def test_one_run_of_a_client_at_a_time(runs: Runs) -> None:
     (stored,) = runs.read(["run-1", "ghost"])["run-1"]
     assert (stored.state, stored.options, stored.attempts) == (RunState.QUEUED, OPTIONS, 0)
     assert not stored.ended
-    runs.fail("acme", "run-1", "ERROR", "it broke")
+    failed(runs, "run-1", "ERROR", "it broke")
     assert runs.request("acme", "run-3", OPTIONS) == "run-3"
     (stored,) = runs.read(["run-1"])["run-1"]
     assert (stored.state, stored.error_code, stored.error) == (
@@ -404,10 +410,13 @@ def test_a_run_from_claim_to_end(runs: Runs, database: Engine) -> None:
     assert claimed is not None
     assert (claimed.state, claimed.attempts) == (RunState.RUNNING, 1)
     stages = (Stage(stage="load", started_at=NOW, seconds=0.5, rows=10),)
-    runs.progress("acme", "run-1", stage="learn", fraction=0.5, message="half", stages=stages)
+    runs.progress(
+        "acme", "run-1", stage="learn", fraction=0.5, message="half", stages=stages, attempt=1
+    )
+    runs.progress("acme", "run-1", stage="old", fraction=0.1, message="", stages=(), attempt=0)
     (seen,) = runs.read(["run-1"])["run-1"]
     assert (seen.stage, seen.fraction, seen.message, seen.stages) == ("learn", 0.5, "half", stages)
-    runs.postpone("acme", "run-1", "the database went away")
+    runs.postpone("acme", "run-1", "the database went away", attempt=1)
     again = runs.claim("acme", "run-1", "v1")
     assert again is not None
     assert (again.attempts, again.started_at) == (2, claimed.started_at)
@@ -425,7 +434,7 @@ def test_a_run_from_claim_to_end(runs: Runs, database: Engine) -> None:
 def test_runs_newest_first(runs: Runs) -> None:
     for i in range(5):
         runs.request("acme", f"run-{i}", OPTIONS)
-        runs.fail("acme", f"run-{i}", "E", "")
+        failed(runs, f"run-{i}")
     runs.request("other", "run-x", OPTIONS)
     everything = runs.recent(None, (), 10, None)
     assert [r.run_id for r in everything] == ["run-x", "run-4", "run-3", "run-2", "run-1", "run-0"]
@@ -494,7 +503,7 @@ def test_decisions_of_several_clients_in_one_go(runs: Runs, database: Engine) ->
             text(
                 "SELECT client_id, decision_id, propensity, options, context FROM decision_log"
                 " ORDER BY decision_id"
-            )  # fmt: skip
+            )
         ).all()
     assert [(row[0], str(row[1])) for row in rows] == [
         ("acme", one),
