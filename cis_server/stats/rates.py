@@ -3,16 +3,14 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import ArrayLike
 
-from cis_server.domain.rates import RateEstimate, SegmentRate
+from cis_server.domain.rates import RateEstimate
 from cis_server.stats.arrays import FloatArray
 from cis_server.stats.evidence import segment_p_values
-from cis_server.stats.multiplicity import benjamini_hochberg, ranked, verdict
 from cis_server.stats.proportions import lift
 from cis_server.stats.shrinkage import shrink_rates
 from cis_server.stats.stratified import stratified_lift
@@ -101,47 +99,6 @@ def estimate_segments(
         for i in range(len(units))
     )
     return SegmentEstimates(estimates, p_values)
-
-
-def judge_segments(
-    dimensions: Sequence[tuple[Sequence[str], SegmentEstimates]], baseline: float
-) -> tuple[tuple[SegmentRate, ...], ...]:
-    """Judge the segments of every dimension of one run together and rank each dimension.
-
-    Args:
-        dimensions: names and estimates of each dimension; the false discovery rate is controlled
-            over all of them.
-        baseline: the client's rate, against which winners and losers are told.
-
-    Returns:
-        Per dimension its segments, best evidence first (by `low`, sample, name).
-    """
-    p_values = [estimates.p_values for _, estimates in dimensions]
-    q_values = benjamini_hochberg(np.concatenate(p_values)) if p_values else np.zeros(0)
-    judged, start = [], 0
-    for names, found in dimensions:
-        segments = []
-        for name, estimate, q in zip(
-            names, found.estimates, q_values[start : start + len(names)], strict=True
-        ):
-            q_value = _known(q)
-            segments.append(
-                SegmentRate(
-                    value=name,
-                    estimate=replace(estimate, q_value=q_value),
-                    verdict=verdict(
-                        estimate.low, estimate.high, q_value, baseline, estimate.sample
-                    ),
-                )
-            )
-        start += len(names)
-        order = ranked(
-            [segment.estimate.low for segment in segments],
-            [segment.estimate.sample for segment in segments],
-            names,
-        )
-        judged.append(tuple(segments[i] for i in order))
-    return tuple(judged)
 
 
 def _known(value: float) -> float | None:

@@ -1,11 +1,11 @@
-"""Whole detector runs: rate estimates, judged together, with known truth behind them."""
+"""Rate estimates of whole dimensions, and what a run of them finds where the truth is known."""
 
 import numpy as np
 import pytest
-from statsmodels.stats.multitest import multipletests
 
 from cis_server.domain.vocabulary import Verdict
-from cis_server.stats.rates import Strata, estimate_segments, judge_segments
+from cis_server.stats.multiplicity import benjamini_hochberg, verdict
+from cis_server.stats.rates import Strata, estimate_segments
 
 
 def test_every_field_means_what_it_says() -> None:
@@ -35,22 +35,6 @@ def test_empty_and_only_segments() -> None:
     assert estimate_segments([], []).estimates == ()
 
 
-def test_run_is_judged_as_one_and_ranked() -> None:
-    first = estimate_segments([40, 5, 3], [200, 200, 200])
-    second = estimate_segments([25, 23], [300, 300])
-    names = (["a", "b", "c"], ["x", "y"])
-    titles, sizes = judge_segments(list(zip(names, (first, second), strict=True)), 48 / 600)
-    expected = multipletests([*first.p_values, *second.p_values], method="fdr_bh")[1]
-    by_name = {segment.value: segment for segment in (*titles, *sizes)}
-    for name, q in zip("abcxy", expected, strict=True):
-        assert by_name[name].estimate.q_value == pytest.approx(q)
-    assert [segment.value for segment in titles] == ["a", "b", "c"]
-    assert titles[0].verdict is Verdict.WINNING
-    assert titles[2].verdict is Verdict.LOSING
-    assert {segment.verdict for segment in sizes} == {Verdict.UNDECIDED}
-    assert judge_segments([], 0.1) == ()
-
-
 def run(rng: np.random.Generator, leads: int, planted: float) -> tuple[bool, bool]:
     """(the planted segment wins, another one does) in 12 dimensions of 5 to 10 segments."""
     first = rng.random(leads) < 0.2
@@ -60,10 +44,15 @@ def run(rng: np.random.Generator, leads: int, planted: float) -> tuple[bool, boo
     for d in range(12):
         code = first.astype(int) if d == 0 else rng.integers(0, 5 + d % 6, leads)
         n, k = np.bincount(code), np.bincount(code, y).astype(int)
-        dimensions.append(([f"{d}.{i}" for i in range(len(n))], estimate_segments(k, n)))
-    judged = judge_segments(dimensions, float(y.mean()))
-    winners = {s.value for found in judged for s in found if s.verdict is Verdict.WINNING}
-    return "0.1" in winners, bool(winners - {"0.1"})
+        dimensions.append(estimate_segments(k, n))
+    q_values = benjamini_hochberg(np.concatenate([found.p_values for found in dimensions]))
+    estimates = [estimate for found in dimensions for estimate in found.estimates]
+    winners = {
+        place
+        for place, (found, q) in enumerate(zip(estimates, q_values, strict=True))
+        if verdict(found.low, found.high, q, float(y.mean()), found.sample) is Verdict.WINNING
+    }
+    return 1 in winners, bool(winners - {1})
 
 
 def test_nothing_planted_nothing_found() -> None:
