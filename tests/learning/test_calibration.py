@@ -26,7 +26,8 @@ def test_many_outcomes_give_the_scaling_of_scikit_learn() -> None:
     theirs = LogisticRegression(C=1e9).fit(eta[:, None], y)
     assert found.slope == pytest.approx(theirs.coef_[0, 0], abs=0.01)
     assert found.intercept == pytest.approx(theirs.intercept_[0], abs=0.03)
-    assert found.probability(eta).mean() == pytest.approx(y.mean(), rel=1e-3)
+    # The prior holds the mean back a little, whatever the number of outcomes.
+    assert found.probability(eta).mean() == pytest.approx(y.mean(), rel=5e-3)
 
 
 def test_few_outcomes_move_it_little_and_never_turn_the_ranking() -> None:
