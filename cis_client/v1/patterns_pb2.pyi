@@ -2954,6 +2954,7 @@ class ShowRate(_message.Message):
     RESCHEDULE_EFFECT_FIELD_NUMBER: _builtins.int
     UNKNOWN_ATTENDANCE_SHARE_FIELD_NUMBER: _builtins.int
     INSIGHTS_FIELD_NUMBER: _builtins.int
+    LOCAL_TIME_COVERAGE_FIELD_NUMBER: _builtins.int
     sample_size: _builtins.int
     """Meetings."""
     overall_rate: _builtins.float
@@ -2966,6 +2967,10 @@ class ShowRate(_message.Message):
     """Winning hour on the lead's clock with the highest lower bound, 0..23. Unset when none wins."""
     unknown_attendance_share: _builtins.float
     """Share 0..1 of past meetings whose attendance is unknown."""
+    local_time_coverage: _builtins.float
+    """Share 0..1 of the meetings whose lead's time zone is known; only those are in `by_day` and
+    `by_hour`.
+    """
     @_builtins.property
     def estimate(self) -> _core_pb2.RateEstimate:
         """The same with all figures."""
@@ -3019,15 +3024,18 @@ class ShowRate(_message.Message):
         reschedule_effect: Global___FlagEffect | None = ...,
         unknown_attendance_share: _builtins.float | None = ...,
         insights: _abc.Iterable[Global___Insight] | None = ...,
+        local_time_coverage: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_best_day", b"_best_day", "_best_hour", b"_best_hour", "_overall_rate", b"_overall_rate", "_unknown_attendance_share", b"_unknown_attendance_share", "best_day", b"best_day", "best_hour", b"best_hour", "confirmation_effect", b"confirmation_effect", "estimate", b"estimate", "overall_rate", b"overall_rate", "reminder_effect", b"reminder_effect", "reschedule_effect", b"reschedule_effect", "unknown_attendance_share", b"unknown_attendance_share"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_best_day", b"_best_day", "_best_hour", b"_best_hour", "_local_time_coverage", b"_local_time_coverage", "_overall_rate", b"_overall_rate", "_unknown_attendance_share", b"_unknown_attendance_share", "best_day", b"best_day", "best_hour", b"best_hour", "confirmation_effect", b"confirmation_effect", "estimate", b"estimate", "local_time_coverage", b"local_time_coverage", "overall_rate", b"overall_rate", "reminder_effect", b"reminder_effect", "reschedule_effect", b"reschedule_effect", "unknown_attendance_share", b"unknown_attendance_share"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_day", b"_best_day", "_best_hour", b"_best_hour", "_overall_rate", b"_overall_rate", "_unknown_attendance_share", b"_unknown_attendance_share", "best_day", b"best_day", "best_hour", b"best_hour", "by_day", b"by_day", "by_days_ahead", b"by_days_ahead", "by_hour", b"by_hour", "by_tier", b"by_tier", "confirmation_effect", b"confirmation_effect", "estimate", b"estimate", "insights", b"insights", "overall_rate", b"overall_rate", "reminder_effect", b"reminder_effect", "reschedule_effect", b"reschedule_effect", "sample_size", b"sample_size", "unknown_attendance_share", b"unknown_attendance_share"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_day", b"_best_day", "_best_hour", b"_best_hour", "_local_time_coverage", b"_local_time_coverage", "_overall_rate", b"_overall_rate", "_unknown_attendance_share", b"_unknown_attendance_share", "best_day", b"best_day", "best_hour", b"best_hour", "by_day", b"by_day", "by_days_ahead", b"by_days_ahead", "by_hour", b"by_hour", "by_tier", b"by_tier", "confirmation_effect", b"confirmation_effect", "estimate", b"estimate", "insights", b"insights", "local_time_coverage", b"local_time_coverage", "overall_rate", b"overall_rate", "reminder_effect", b"reminder_effect", "reschedule_effect", b"reschedule_effect", "sample_size", b"sample_size", "unknown_attendance_share", b"unknown_attendance_share"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__best_day: _TypeAlias = _typing.Literal["best_day"]  # noqa: Y015
     _WhichOneofArgType__best_day: _TypeAlias = _typing.Literal["_best_day", b"_best_day"]  # noqa: Y015
     _WhichOneofReturnType__best_hour: _TypeAlias = _typing.Literal["best_hour"]  # noqa: Y015
     _WhichOneofArgType__best_hour: _TypeAlias = _typing.Literal["_best_hour", b"_best_hour"]  # noqa: Y015
+    _WhichOneofReturnType__local_time_coverage: _TypeAlias = _typing.Literal["local_time_coverage"]  # noqa: Y015
+    _WhichOneofArgType__local_time_coverage: _TypeAlias = _typing.Literal["_local_time_coverage", b"_local_time_coverage"]  # noqa: Y015
     _WhichOneofReturnType__overall_rate: _TypeAlias = _typing.Literal["overall_rate"]  # noqa: Y015
     _WhichOneofArgType__overall_rate: _TypeAlias = _typing.Literal["_overall_rate", b"_overall_rate"]  # noqa: Y015
     _WhichOneofReturnType__unknown_attendance_share: _TypeAlias = _typing.Literal["unknown_attendance_share"]  # noqa: Y015
@@ -3036,6 +3044,8 @@ class ShowRate(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__best_day) -> _WhichOneofReturnType__best_day | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__best_hour) -> _WhichOneofReturnType__best_hour | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__local_time_coverage) -> _WhichOneofReturnType__local_time_coverage | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__overall_rate) -> _WhichOneofReturnType__overall_rate | None: ...
     @_typing.overload
@@ -3179,6 +3189,8 @@ class WinRate(_message.Message):
     BY_TIER_FIELD_NUMBER: _builtins.int
     CENSORED_FIELD_NUMBER: _builtins.int
     INSIGHTS_FIELD_NUMBER: _builtins.int
+    BY_FIRST_CHANNEL_FIELD_NUMBER: _builtins.int
+    EVENTUAL_WIN_RATE_FIELD_NUMBER: _builtins.int
     sample_size: _builtins.int
     """Closed deals."""
     win_rate: _builtins.float
@@ -3193,6 +3205,11 @@ class WinRate(_message.Message):
     """Median days from creation to close."""
     censored: _builtins.int
     """Deals still open."""
+    eventual_win_rate: _builtins.float
+    """Share 0..1 won once every deal has closed, by Aalen-Johansen with open deals censored. Deals
+    that are won and lost at different speed make the share of the closed ones differ from it.
+    Unset without closed deals.
+    """
     @_builtins.property
     def estimate(self) -> _core_pb2.RateEstimate:
         """The same with all figures."""
@@ -3221,6 +3238,10 @@ class WinRate(_message.Message):
     def insights(self) -> _containers.RepeatedCompositeFieldContainer[Global___Insight]:
         """What stands out."""
 
+    @_builtins.property
+    def by_first_channel(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.SegmentRate]:
+        """Share won by channel of the earliest outbound touch."""
+
     def __init__(
         self,
         *,
@@ -3238,15 +3259,19 @@ class WinRate(_message.Message):
         by_tier: _abc.Iterable[_core_pb2.SegmentRate] | None = ...,
         censored: _builtins.int = ...,
         insights: _abc.Iterable[Global___Insight] | None = ...,
+        by_first_channel: _abc.Iterable[_core_pb2.SegmentRate] | None = ...,
+        eventual_win_rate: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_avg_days_to_close", b"_avg_days_to_close", "_avg_won_value", b"_avg_won_value", "_median_days_to_close", b"_median_days_to_close", "_median_won_value", b"_median_won_value", "_win_rate", b"_win_rate", "avg_days_to_close", b"avg_days_to_close", "avg_won_value", b"avg_won_value", "estimate", b"estimate", "median_days_to_close", b"median_days_to_close", "median_won_value", b"median_won_value", "win_rate", b"win_rate"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_avg_days_to_close", b"_avg_days_to_close", "_avg_won_value", b"_avg_won_value", "_eventual_win_rate", b"_eventual_win_rate", "_median_days_to_close", b"_median_days_to_close", "_median_won_value", b"_median_won_value", "_win_rate", b"_win_rate", "avg_days_to_close", b"avg_days_to_close", "avg_won_value", b"avg_won_value", "estimate", b"estimate", "eventual_win_rate", b"eventual_win_rate", "median_days_to_close", b"median_days_to_close", "median_won_value", b"median_won_value", "win_rate", b"win_rate"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_days_to_close", b"_avg_days_to_close", "_avg_won_value", b"_avg_won_value", "_median_days_to_close", b"_median_days_to_close", "_median_won_value", b"_median_won_value", "_win_rate", b"_win_rate", "avg_days_to_close", b"avg_days_to_close", "avg_won_value", b"avg_won_value", "by_channel", b"by_channel", "by_company_size", b"by_company_size", "by_tier", b"by_tier", "by_touches", b"by_touches", "censored", b"censored", "estimate", b"estimate", "insights", b"insights", "median_days_to_close", b"median_days_to_close", "median_won_value", b"median_won_value", "sample_size", b"sample_size", "values", b"values", "win_rate", b"win_rate"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_days_to_close", b"_avg_days_to_close", "_avg_won_value", b"_avg_won_value", "_eventual_win_rate", b"_eventual_win_rate", "_median_days_to_close", b"_median_days_to_close", "_median_won_value", b"_median_won_value", "_win_rate", b"_win_rate", "avg_days_to_close", b"avg_days_to_close", "avg_won_value", b"avg_won_value", "by_channel", b"by_channel", "by_company_size", b"by_company_size", "by_first_channel", b"by_first_channel", "by_tier", b"by_tier", "by_touches", b"by_touches", "censored", b"censored", "estimate", b"estimate", "eventual_win_rate", b"eventual_win_rate", "insights", b"insights", "median_days_to_close", b"median_days_to_close", "median_won_value", b"median_won_value", "sample_size", b"sample_size", "values", b"values", "win_rate", b"win_rate"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__avg_days_to_close: _TypeAlias = _typing.Literal["avg_days_to_close"]  # noqa: Y015
     _WhichOneofArgType__avg_days_to_close: _TypeAlias = _typing.Literal["_avg_days_to_close", b"_avg_days_to_close"]  # noqa: Y015
     _WhichOneofReturnType__avg_won_value: _TypeAlias = _typing.Literal["avg_won_value"]  # noqa: Y015
     _WhichOneofArgType__avg_won_value: _TypeAlias = _typing.Literal["_avg_won_value", b"_avg_won_value"]  # noqa: Y015
+    _WhichOneofReturnType__eventual_win_rate: _TypeAlias = _typing.Literal["eventual_win_rate"]  # noqa: Y015
+    _WhichOneofArgType__eventual_win_rate: _TypeAlias = _typing.Literal["_eventual_win_rate", b"_eventual_win_rate"]  # noqa: Y015
     _WhichOneofReturnType__median_days_to_close: _TypeAlias = _typing.Literal["median_days_to_close"]  # noqa: Y015
     _WhichOneofArgType__median_days_to_close: _TypeAlias = _typing.Literal["_median_days_to_close", b"_median_days_to_close"]  # noqa: Y015
     _WhichOneofReturnType__median_won_value: _TypeAlias = _typing.Literal["median_won_value"]  # noqa: Y015
@@ -3257,6 +3282,8 @@ class WinRate(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__avg_days_to_close) -> _WhichOneofReturnType__avg_days_to_close | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__avg_won_value) -> _WhichOneofReturnType__avg_won_value | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__eventual_win_rate) -> _WhichOneofReturnType__eventual_win_rate | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__median_days_to_close) -> _WhichOneofReturnType__median_days_to_close | None: ...
     @_typing.overload
@@ -3379,20 +3406,26 @@ class ChannelAttribution(_message.Message):
     CHANNELS_FIELD_NUMBER: _builtins.int
     CURRENCY_CODE_FIELD_NUMBER: _builtins.int
     MODELS_FIELD_NUMBER: _builtins.int
+    TRACED_DEALS_FIELD_NUMBER: _builtins.int
+    TRACED_REVENUE_FIELD_NUMBER: _builtins.int
     sample_size: _builtins.int
     """Closed deals whose first channel is known."""
     total_revenue: _builtins.float
     """Revenue of won deals, in `currency_code`."""
     currency_code: _builtins.str
     """The client's main currency, ISO 4217; deals in other currencies are left out of this block."""
+    traced_deals: _builtins.int
+    """Closed deals all of whose touches before the deal lie in the window; `models` rests on those."""
+    traced_revenue: _builtins.float
+    """Revenue of those that were won: what each of the `models` divides."""
     @_builtins.property
     def channels(self) -> _containers.RepeatedCompositeFieldContainer[Global___ChannelRevenue]:
         """By the channel of the earliest outbound touch, by revenue."""
 
     @_builtins.property
     def models(self) -> _containers.MessageMap[_builtins.str, Global___ChannelRevenueList]:
-        """The same revenue by other ways of giving credit: `first_touch`, `last_touch`, `linear`,
-        `time_decay`; the shares of each add to 1.
+        """Revenue by ways of giving credit to the outbound touches before the deal: `first_touch`,
+        `last_touch`, `linear`, `time_decay`; the shares of each add to 1.
         """
 
     def __init__(
@@ -3403,10 +3436,12 @@ class ChannelAttribution(_message.Message):
         channels: _abc.Iterable[Global___ChannelRevenue] | None = ...,
         currency_code: _builtins.str = ...,
         models: _abc.Mapping[_builtins.str, Global___ChannelRevenueList] | None = ...,
+        traced_deals: _builtins.int = ...,
+        traced_revenue: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "currency_code", b"currency_code", "models", b"models", "sample_size", b"sample_size", "total_revenue", b"total_revenue"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["channels", b"channels", "currency_code", b"currency_code", "models", b"models", "sample_size", b"sample_size", "total_revenue", b"total_revenue", "traced_deals", b"traced_deals", "traced_revenue", b"traced_revenue"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -3751,7 +3786,7 @@ class ThreadTotals(_message.Message):
     threads: _builtins.int
     """Threads."""
     resolved: _builtins.int
-    """Threads resolved."""
+    """Threads that have come to an end."""
     converted: _builtins.int
     """Threads converted or with a meeting booked."""
     rejected: _builtins.int
@@ -3849,7 +3884,9 @@ class ObjectionResponse(_message.Message):
     """What the evidence says."""
     @_builtins.property
     def estimate(self) -> _core_pb2.RateEstimate:
-        """Share of them that converted, among those that ended."""
+        """Share of them that converted, among those that ended; lift against all answered threads with
+        the objection.
+        """
 
     def __init__(
         self,
@@ -3888,7 +3925,7 @@ class CommonQuestion(_message.Message):
     ESTIMATE_FIELD_NUMBER: _builtins.int
     VERDICT_FIELD_NUMBER: _builtins.int
     question: _builtins.str
-    """Its most frequent wording, personal data removed."""
+    """Its most frequent wording; addresses, numbers and words too rare to be anybody's are cut out."""
     frequency: _builtins.int
     """Times it was asked, in all wordings."""
     avg_sentiment_score: _builtins.float
@@ -4039,7 +4076,9 @@ Global___ResponseTimeEffect: _TypeAlias = ResponseTimeEffect  # noqa: Y015
 
 @_typing.final
 class Turns(_message.Message):
-    """How long threads are, in turns (changes of side)."""
+    """How long threads are, in turns from the lead's first message on; a turn ends when the side
+    changes.
+    """
 
     DESCRIPTOR: _descriptor.Descriptor
 

@@ -20,7 +20,8 @@ from cis_server.detectors.risk_set import RiskSet
 from cis_server.detectors.rounding import rounded_rate
 from cis_server.detectors.segments import Judged, Segments
 from cis_server.detectors.settings import DetectorSettings
-from cis_server.domain.patterns import ChannelTiming, DayRate, HourRate, WeekSurface
+from cis_server.domain.clock_rates import DayRate, HourRate
+from cis_server.domain.patterns import ChannelTiming, WeekSurface
 from cis_server.stats.arrays import BoolArray, FloatArray, IntArray
 from cis_server.stats.circular import CELLS, WeekRates, week_rates
 from cis_server.stats.shrinkage import shrink_rates

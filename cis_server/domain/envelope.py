@@ -5,9 +5,9 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import dataclass
 
-from cis_server.domain.rates import SegmentRate
+from cis_server.domain.rates import RateEstimate, SegmentRate
 from cis_server.domain.stored import Stored
-from cis_server.domain.vocabulary import PatternStatus, PatternType
+from cis_server.domain.vocabulary import PatternStatus, PatternType, Verdict
 
 VERSION = "3.0"
 """Schema version of the content; readers accept older ones."""
@@ -54,3 +54,18 @@ class AttributeRanking(Stored):
     """Share of units for which the value is known; missing ones are left out."""
     segments_tested: int
     """Values that reached the minimum sample and took part in the multiplicity control."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FlagEffect(Stored):
+    """Units with a property against those without it; unknown ones are in neither."""
+
+    value: str
+    """Name of the property."""
+    present: RateEstimate | None
+    absent: RateEstimate | None
+    lift: float | None
+    """Adjusted rate with / adjusted rate without."""
+    verdict: Verdict
+    """On the units with it."""
+    unknown: int

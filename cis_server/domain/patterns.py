@@ -11,7 +11,10 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import ClassVar
 
+from cis_server.domain.clock_rates import DayRate, HourRate
+from cis_server.domain.conversation_pattern import ConversationPattern
 from cis_server.domain.envelope import AttributeRanking, Envelope
+from cis_server.domain.funnel_pattern import FunnelPattern
 from cis_server.domain.rates import RateEstimate, SegmentRate
 from cis_server.domain.stored import Stored
 from cis_server.domain.vocabulary import PatternType
@@ -99,24 +102,6 @@ class WhoPattern(Stored):
 
 
 # WHEN
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DayRate(Stored):
-    """One local weekday."""
-
-    day: str
-    day_of_week: int
-    """ISO, Monday = 1."""
-    segment: SegmentRate
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class HourRate(Stored):
-    """One local hour, 0..23."""
-
-    hour: int
-    segment: SegmentRate
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -422,10 +407,12 @@ class HowPattern(Stored):
     """Activity-level facts of a channel that vary, e.g. the kind of phone line."""
 
 
-Pattern = WhoPattern | WhenPattern | HowPattern
+Pattern = WhoPattern | WhenPattern | HowPattern | FunnelPattern | ConversationPattern
 
 PATTERN_CLASSES: Mapping[PatternType, type[Stored]] = {
     WhoPattern.TYPE: WhoPattern,
     WhenPattern.TYPE: WhenPattern,
     HowPattern.TYPE: HowPattern,
+    FunnelPattern.TYPE: FunnelPattern,
+    ConversationPattern.TYPE: ConversationPattern,
 }

@@ -19,10 +19,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
+from cis_server.domain.clock_rates import DayRate, HourRate
 from cis_server.domain.patterns import (
     ChannelTiming,
-    DayRate,
-    HourRate,
     SequenceGap,
     WeekSurface,
     WhenPattern,

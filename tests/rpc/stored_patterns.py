@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import datetime as dt
 
+from cis_server.domain.clock_rates import DayRate, HourRate
 from cis_server.domain.envelope import Envelope
 from cis_server.domain.patterns import (
-    DayRate,
     FirstTouch,
-    HourRate,
     HowPattern,
     MultiChannelLift,
     PrecisionCoverage,

@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
 from cis_server.domain.clients import CampaignRecord, ClientPolicy, ClientRecord
+from cis_server.domain.clock_rates import DayRate, HourRate
 from cis_server.domain.envelope import Envelope
 from cis_server.domain.live_state import (
     Change,
@@ -24,9 +25,7 @@ from cis_server.domain.live_state import (
 )
 from cis_server.domain.patterns import (
     ChannelTiming,
-    DayRate,
     FirstTouch,
-    HourRate,
     HowPattern,
     MultiChannelLift,
     PrecisionCoverage,
