@@ -201,6 +201,7 @@ def _announce(host: str, port: int, http_port: int | None) -> None:
 
 
 def _rpc(args: argparse.Namespace, settings: Settings) -> int:
+    database_url = _given_database(settings)
     _prepare_kernels(settings.kernel_cache)
     from cis_server import bootstrap
 
@@ -208,7 +209,7 @@ def _rpc(args: argparse.Namespace, settings: Settings) -> int:
         bootstrap.pin_to_core(args.index)
     stop = threading.Event()
     stop_with_supervisor(args.lifeline_fd, stop.set)
-    with bootstrap.rpc_server(settings, _given_database(settings), args.port) as server:
+    with bootstrap.rpc_server(settings, database_url, args.port) as server:
         server.start()
         bootstrap.serve_until_stopped(
             server, stop, settings.grace_seconds, lambda: report_ready(args.ready_fd)

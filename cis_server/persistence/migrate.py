@@ -16,7 +16,7 @@ from alembic.migration import MigrationContext
 from procrastinate.schema import SchemaManager
 from sqlalchemy import Connection, create_engine, pool, text
 
-from cis_server.persistence.connections import sqlalchemy_url
+from cis_server.persistence.connections import sqlalchemy_url, unavailable_as_such
 from cis_server.persistence.tables import metadata
 
 # Any number will do as long as every process uses the same.
@@ -33,12 +33,16 @@ def migrate(url: str, revision: str = "head") -> None:
             create roles (or the roles ``cis_owner``, ``cis_app``, ``cis_reader`` and
             ``cis_loader`` exist and were granted to it).
         revision: Alembic revision to stop at.
+
+    Raises:
+        StoreUnavailable: the database cannot be reached.
     """
-    with _locked_connection(url) as connection:
-        command.upgrade(_config(connection), revision)
-        _refresh_time_zones(connection)
-        connection.commit()
-    _apply_queue_schema(url)
+    with unavailable_as_such():
+        with _locked_connection(url) as connection:
+            command.upgrade(_config(connection), revision)
+            _refresh_time_zones(connection)
+            connection.commit()
+        _apply_queue_schema(url)
 
 
 def downgrade(url: str, revision: str = "base") -> None:
