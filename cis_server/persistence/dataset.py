@@ -31,6 +31,9 @@ if TYPE_CHECKING:
 FORMAT: Final = 1
 """Version of the saved form."""
 
+# Rows of text hashed at a time.
+_SLICE = 32_768
+
 _KEYS: Final[dict[str, tuple[str, ...]]] = {
     "leads": ("lead_id",),
     "activities": ("lead_id", "occurred_at", "activity_id"),
@@ -335,9 +338,13 @@ def _feed_column(digest: hashlib._Hash, column: pl.Series) -> None:
         _feed(digest, column.is_null().cast(pl.UInt8).to_numpy().tobytes())
     if column.dtype == pl.String:
         filled = column.fill_null("")
-        _feed(digest, filled.str.len_bytes().to_numpy().tobytes())
-        joined = filled.str.join("").to_list()
-        _feed(digest, (joined[0] or "").encode() if joined else b"")
+        lengths = filled.str.len_bytes()
+        _feed(digest, lengths.to_numpy().tobytes())
+        digest.update(int(lengths.sum()).to_bytes(8, "little"))
+        # In slices: the text of a whole column, joined and encoded, would be in memory thrice.
+        for start in range(0, len(filled), _SLICE):
+            joined = filled.slice(start, _SLICE).str.join("").to_list()
+            digest.update((joined[0] or "").encode())
         return
     zero: Any = False if column.dtype == pl.Boolean else 0
     physical = column.to_physical().fill_null(zero)
