@@ -1228,6 +1228,9 @@ class AbTestInsight(_message.Message):
     EXPECTED_LOSS_FIELD_NUMBER: _builtins.int
     CONCLUSION_FIELD_NUMBER: _builtins.int
     ARMS_FIELD_NUMBER: _builtins.int
+    SEQUENCE_LOW_FIELD_NUMBER: _builtins.int
+    SEQUENCE_HIGH_FIELD_NUMBER: _builtins.int
+    SAMPLE_RATIO_P_VALUE_FIELD_NUMBER: _builtins.int
     test_id: _builtins.str
     """The test."""
     best_variant: _builtins.str
@@ -1250,6 +1253,14 @@ class AbTestInsight(_message.Message):
     """Expected loss of rate when `best_variant` is chosen."""
     conclusion: _builtins.str
     """`winner`, `no_difference` or `inconclusive`, safe under peeking."""
+    sequence_low: _builtins.float
+    """Lower end of the always-valid 95 % confidence sequence of the difference between best and worst
+    arm. Unset when an arm has too few leads.
+    """
+    sequence_high: _builtins.float
+    """Upper end of the same."""
+    sample_ratio_p_value: _builtins.float
+    """p-value of the check that shares are those planned; below 0.001 it blocks the conclusion."""
     @_builtins.property
     def arms(self) -> _containers.RepeatedCompositeFieldContainer[_core_pb2.SegmentRate]:
         """All arms."""
@@ -1269,10 +1280,13 @@ class AbTestInsight(_message.Message):
         expected_loss: _builtins.float | None = ...,
         conclusion: _builtins.str = ...,
         arms: _abc.Iterable[_core_pb2.SegmentRate] | None = ...,
+        sequence_low: _builtins.float | None = ...,
+        sequence_high: _builtins.float | None = ...,
+        sample_ratio_p_value: _builtins.float | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_loss", b"_expected_loss", "_probability_best", b"_probability_best", "_rate_difference_high", b"_rate_difference_high", "_rate_difference_low", b"_rate_difference_low", "expected_loss", b"expected_loss", "probability_best", b"probability_best", "rate_difference_high", b"rate_difference_high", "rate_difference_low", b"rate_difference_low"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_expected_loss", b"_expected_loss", "_probability_best", b"_probability_best", "_rate_difference_high", b"_rate_difference_high", "_rate_difference_low", b"_rate_difference_low", "_sample_ratio_p_value", b"_sample_ratio_p_value", "_sequence_high", b"_sequence_high", "_sequence_low", b"_sequence_low", "expected_loss", b"expected_loss", "probability_best", b"probability_best", "rate_difference_high", b"rate_difference_high", "rate_difference_low", b"rate_difference_low", "sample_ratio_p_value", b"sample_ratio_p_value", "sequence_high", b"sequence_high", "sequence_low", b"sequence_low"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_loss", b"_expected_loss", "_probability_best", b"_probability_best", "_rate_difference_high", b"_rate_difference_high", "_rate_difference_low", b"_rate_difference_low", "arms", b"arms", "best_rate", b"best_rate", "best_variant", b"best_variant", "conclusion", b"conclusion", "expected_loss", b"expected_loss", "probability_best", b"probability_best", "rate_difference", b"rate_difference", "rate_difference_high", b"rate_difference_high", "rate_difference_low", b"rate_difference_low", "test_id", b"test_id", "worst_rate", b"worst_rate", "worst_variant", b"worst_variant"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_expected_loss", b"_expected_loss", "_probability_best", b"_probability_best", "_rate_difference_high", b"_rate_difference_high", "_rate_difference_low", b"_rate_difference_low", "_sample_ratio_p_value", b"_sample_ratio_p_value", "_sequence_high", b"_sequence_high", "_sequence_low", b"_sequence_low", "arms", b"arms", "best_rate", b"best_rate", "best_variant", b"best_variant", "conclusion", b"conclusion", "expected_loss", b"expected_loss", "probability_best", b"probability_best", "rate_difference", b"rate_difference", "rate_difference_high", b"rate_difference_high", "rate_difference_low", b"rate_difference_low", "sample_ratio_p_value", b"sample_ratio_p_value", "sequence_high", b"sequence_high", "sequence_low", b"sequence_low", "test_id", b"test_id", "worst_rate", b"worst_rate", "worst_variant", b"worst_variant"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__expected_loss: _TypeAlias = _typing.Literal["expected_loss"]  # noqa: Y015
     _WhichOneofArgType__expected_loss: _TypeAlias = _typing.Literal["_expected_loss", b"_expected_loss"]  # noqa: Y015
@@ -1282,6 +1296,12 @@ class AbTestInsight(_message.Message):
     _WhichOneofArgType__rate_difference_high: _TypeAlias = _typing.Literal["_rate_difference_high", b"_rate_difference_high"]  # noqa: Y015
     _WhichOneofReturnType__rate_difference_low: _TypeAlias = _typing.Literal["rate_difference_low"]  # noqa: Y015
     _WhichOneofArgType__rate_difference_low: _TypeAlias = _typing.Literal["_rate_difference_low", b"_rate_difference_low"]  # noqa: Y015
+    _WhichOneofReturnType__sample_ratio_p_value: _TypeAlias = _typing.Literal["sample_ratio_p_value"]  # noqa: Y015
+    _WhichOneofArgType__sample_ratio_p_value: _TypeAlias = _typing.Literal["_sample_ratio_p_value", b"_sample_ratio_p_value"]  # noqa: Y015
+    _WhichOneofReturnType__sequence_high: _TypeAlias = _typing.Literal["sequence_high"]  # noqa: Y015
+    _WhichOneofArgType__sequence_high: _TypeAlias = _typing.Literal["_sequence_high", b"_sequence_high"]  # noqa: Y015
+    _WhichOneofReturnType__sequence_low: _TypeAlias = _typing.Literal["sequence_low"]  # noqa: Y015
+    _WhichOneofArgType__sequence_low: _TypeAlias = _typing.Literal["_sequence_low", b"_sequence_low"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__expected_loss) -> _WhichOneofReturnType__expected_loss | None: ...
     @_typing.overload
@@ -1290,6 +1310,12 @@ class AbTestInsight(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rate_difference_high) -> _WhichOneofReturnType__rate_difference_high | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__rate_difference_low) -> _WhichOneofReturnType__rate_difference_low | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sample_ratio_p_value) -> _WhichOneofReturnType__sample_ratio_p_value | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sequence_high) -> _WhichOneofReturnType__sequence_high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__sequence_low) -> _WhichOneofReturnType__sequence_low | None: ...
 
 Global___AbTestInsight: _TypeAlias = AbTestInsight  # noqa: Y015
 

@@ -18,6 +18,7 @@ from cis_server.domain.funnel_pattern import FunnelPattern
 from cis_server.domain.rates import RateEstimate, SegmentRate
 from cis_server.domain.stored import Stored
 from cis_server.domain.vocabulary import PatternType
+from cis_server.domain.what_pattern import WhatPattern
 
 # WHO
 
@@ -407,10 +408,11 @@ class HowPattern(Stored):
     """Activity-level facts of a channel that vary, e.g. the kind of phone line."""
 
 
-Pattern = WhoPattern | WhenPattern | HowPattern | FunnelPattern | ConversationPattern
+Pattern = WhoPattern | WhatPattern | WhenPattern | HowPattern | FunnelPattern | ConversationPattern
 
 PATTERN_CLASSES: Mapping[PatternType, type[Stored]] = {
     WhoPattern.TYPE: WhoPattern,
+    WhatPattern.TYPE: WhatPattern,
     WhenPattern.TYPE: WhenPattern,
     HowPattern.TYPE: HowPattern,
     FunnelPattern.TYPE: FunnelPattern,

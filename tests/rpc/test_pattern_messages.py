@@ -27,20 +27,27 @@ from cis_server.rpc.messages.runs import PATTERN_TYPE_NUMBER
 START = dt.datetime(2026, 1, 5, 3, 4, 5, 600000, tzinfo=dt.UTC)
 
 
-def filled(kind: Any, numbers: Iterator[int]) -> Any:
-    """A value of the type in which everything is set, and no two numbers or texts are the same."""
+def filled(kind: Any, numbers: Iterator[int], within: tuple[Any, ...] = ()) -> Any:
+    """A value of the type in which everything is set, and no two numbers or texts are the same.
+
+    A pattern that holds patterns of its own type is filled two levels deep.
+    """
     origin, inner = typing.get_origin(kind), typing.get_args(kind)
     if origin in (typing.Union, types.UnionType):
-        return filled(next(option for option in inner if option is not types.NoneType), numbers)
+        option = next(option for option in inner if option is not types.NoneType)
+        return filled(option, numbers, within)
     if origin is tuple:
-        return tuple(filled(inner[0], numbers) for _ in range(2))
+        return tuple(filled(inner[0], numbers, within) for _ in range(2))
     if origin is dict:
-        return {f"key_{next(numbers)}": filled(inner[1], numbers) for _ in range(2)}
+        entries = 0 if within.count(inner[1]) > 1 else 2
+        return {f"key_{next(numbers)}": filled(inner[1], numbers, within) for _ in range(entries)}
     if dataclasses.is_dataclass(kind):
         hints = typing.get_type_hints(kind)
-        return typing.cast(type, kind)(
-            **{field.name: filled(hints[field.name], numbers) for field in dataclasses.fields(kind)}
-        )
+        values = {
+            field.name: filled(hints[field.name], numbers, (*within, kind))
+            for field in dataclasses.fields(kind)
+        }
+        return typing.cast(type, kind)(**values)
     number = next(numbers)
     if isinstance(kind, type) and issubclass(kind, Enum):
         members = list(kind)
@@ -222,6 +229,16 @@ def test_an_empty_part_is_there() -> None:
     detail = patterns_pb2.HowPattern()
     fill(detail, {"attribution": {}})
     assert detail.HasField("attribution")
+
+
+def test_a_channel_of_what_is_a_pattern_of_its_own() -> None:
+    pattern = plausible(filled_pattern(PatternType.WHAT))
+    detail = pattern_message(record(PatternType.WHAT), pattern.to_json(), stale=False).what
+    name = next(iter(pattern.by_channel))
+    inner = detail.by_channel[name]
+    assert inner.angles.rankings[0].value == pattern.by_channel[name].angles.rankings[0].value
+    assert len(inner.personalization_lift) == 2
+    assert not inner.by_channel
 
 
 def test_how_the_last_run_ended() -> None:
