@@ -14,6 +14,7 @@ from cis_server.demo.loading import write
 from cis_server.demo.simulator import simulate
 from cis_server.demo.specs import ClientSpec
 from cis_server.demo.truth import Effects
+from cis_server.detectors.runner import DETECTORS
 from cis_server.domain.dataset import Window
 from cis_server.domain.live_state import PatternKey
 from cis_server.domain.propensity import PropensityModel
@@ -122,9 +123,10 @@ def test_a_run_stores_patterns_weights_and_model_that_serving_reads(place: Insta
     assert run.result is not None
     assert run.fraction == 1.0
     assert [stage.stage for stage in run.stages] == [
-        "drain", "extract", "snapshot", "detect_who", "detect_when", "detect_how", "weights",
-        "propensity", "save",
-    ]  # fmt: skip
+        *("drain", "extract", "snapshot"),
+        *(f"detect_{kind}" for kind in DETECTORS),
+        *("weights", "propensity", "save"),
+    ]
     assert run.result.seconds > 0
     assert run.result.peak_memory_bytes > 50_000_000
     assert run.result.weights.promoted
@@ -172,12 +174,13 @@ def test_a_second_run_replaces_and_keeps_the_history(place: Installation) -> Non
     before = dict(place.rows("SELECT pattern_type, patterns FROM patterns"))
     second = place.learned()
     assert second.result is not None
-    assert place.rows("SELECT pattern_type, version FROM patterns ORDER BY 1") == [
-        ("how", 2), ("when", 2), ("who", 2),
-    ]  # fmt: skip
+    assert before.keys() >= {"how", "when", "who"}
+    assert dict(place.rows("SELECT pattern_type, version FROM patterns")) == dict.fromkeys(
+        before, 2
+    )
     history = place.rows("SELECT pattern_type, version, reason, patterns FROM pattern_history")
     assert {(row[0], row[1], row[2]) for row in history} == {
-        (kind, 1, "replaced") for kind in ("how", "when", "who")
+        (kind, 1, "replaced") for kind in before
     }
     assert {row[0]: row[3] for row in history} == before
     live = place.rows("SELECT version FROM models WHERE kind = 'weights' AND state = 'live'")
@@ -250,7 +253,7 @@ def test_an_attempt_that_was_taken_over_stores_nothing(place: Installation) -> N
     assert place.run(run_id).state is RunState.RUNNING
     assert save_learned(place.engine, second, result, saving) is not None
     assert place.run(run_id).state is RunState.SUCCEEDED
-    assert place.rows("SELECT count(*) FROM patterns") == [(3,)]
+    assert place.rows("SELECT count(*) FROM patterns") == [(len(result.patterns),)]
 
 
 def test_a_fault_while_saving_leaves_what_was_there(place: Installation) -> None:
