@@ -18,7 +18,7 @@ WELL_KNOWN_CHANNELS: Final = ("email", "linkedin", "sms", "voice", "mail")
 
 def is_channel(text: str) -> bool:
     """Whether ``text`` may name a channel: a lower-case letter, then up to 31 of ``[a-z0-9_]``."""
-    return _CHANNEL.match(text) is not None
+    return _CHANNEL.fullmatch(text) is not None  # a dollar sign allows a line break
 
 
 class Action(StrEnum):

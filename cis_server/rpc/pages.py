@@ -27,7 +27,9 @@ def page_key(token: str, parts: int) -> tuple[str, ...] | None:
     except (ValueError, binascii.Error):
         key = None
     if not (
-        isinstance(key, list) and len(key) == parts and all(isinstance(part, str) for part in key)
+        isinstance(key, list)
+        and len(key) == parts
+        and all(isinstance(part, str) and "\0" not in part for part in key)
     ):
         raise InvalidInput("page_token", "is not a token that this list gave")
     return tuple(key)

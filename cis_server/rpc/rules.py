@@ -25,7 +25,7 @@ from google.protobuf.descriptor import Descriptor, EnumDescriptor, FieldDescript
 from google.protobuf.message import Message
 
 from cis_server.domain.local_time import find_zone
-from cis_server.domain.vocabulary import CHANNEL_PATTERN
+from cis_server.domain.vocabulary import is_channel
 from cis_server.errors import InvalidInput
 
 Check = Callable[[Any], str | None]
@@ -34,13 +34,14 @@ Check = Callable[[Any], str | None]
 _YEAR_1970 = 0
 _YEAR_2200 = int(dt.datetime(2200, 12, 31, tzinfo=dt.UTC).timestamp())
 _DAY = 86_400
-_CHANNEL = re.compile(CHANNEL_PATTERN)
-_CURRENCY = re.compile(r"^[A-Z]{3}$")
+_NANOSECONDS = 1_000_000_000
+_CURRENCY = re.compile(r"[A-Z]{3}")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
 
 
 @dataclass(frozen=True, slots=True)
 class Text:
-    """Length in characters, and a piece that must occur."""
+    """Length in characters, and a piece that must occur. U+0000 cannot be stored in Postgres."""
 
     least: int = 0
     most: int = 128
@@ -48,6 +49,8 @@ class Text:
 
     def __call__(self, value: str) -> str | None:
         length = len(value)
+        if "\0" in value:
+            return "must not hold the character U+0000"
         if self.least <= length <= self.most and (not value or self.containing in value):
             return None
         if value and self.containing not in value:
@@ -85,6 +88,8 @@ class Instant:
     def __call__(self, value: Any) -> str | None:
         if not _YEAR_1970 <= value.seconds <= _YEAR_2200:
             return "must lie in the years 1970..2200"
+        if not 0 <= value.nanos < _NANOSECONDS:
+            return f"must have nanos in 0..{_NANOSECONDS - 1}, not {value.nanos}"
         # The clock of the machine, not an argument: what counts as future is decided on receipt.
         if self.future_seconds is not None and value.seconds > time.time() + self.future_seconds:
             return "must not lie in the future"
@@ -162,7 +167,7 @@ class Words:
 
 def channel(value: str) -> str | None:
     """A channel's name."""
-    if _CHANNEL.match(value):
+    if is_channel(value):
         return None
     return f"{value[:40]!r} is no channel: a lower-case letter, then up to 31 of a-z, 0-9 and _"
 
@@ -177,7 +182,8 @@ def zone(value: str) -> str | None:
 def iso_date(value: str) -> str | None:
     """A calendar date; empty text is left to mean unset."""
     try:
-        if not value or (len(value) == 10 and dt.date.fromisoformat(value)):
+        # `fromisoformat` alone takes week dates, 2026-W01-1, too.
+        if not value or (_DATE.fullmatch(value) and dt.date.fromisoformat(value)):
             return None
     except ValueError:
         pass
@@ -186,7 +192,7 @@ def iso_date(value: str) -> str | None:
 
 def clock(value: str) -> str | None:
     """A time of day ``HH:MM``."""
-    if re.fullmatch(r"([01]\d|2[0-3]):[0-5]\d", value):
+    if re.fullmatch(r"([01][0-9]|2[0-3]):[0-5][0-9]", value):
         return None
     return f"{value[:40]!r} is not a time of day like 09:00"
 
@@ -194,10 +200,11 @@ def clock(value: str) -> str | None:
 def uuid_text(value: str) -> str | None:
     """A UUID."""
     try:
-        uuid.UUID(value)
+        if len(value) == 36 and uuid.UUID(value):
+            return None
     except ValueError:
-        return f"{value[:40]!r} is not a UUID"
-    return None
+        pass
+    return f"{value[:40]!r} is not a UUID"
 
 
 def ip_address(value: str) -> str | None:
@@ -211,7 +218,7 @@ def ip_address(value: str) -> str | None:
 
 def currency(value: str) -> str | None:
     """An ISO 4217 code."""
-    return None if _CURRENCY.match(value) else f"{value[:20]!r} is not three capital letters"
+    return None if _CURRENCY.fullmatch(value) else f"{value[:20]!r} is not three capital letters"
 
 
 def true(value: bool) -> str | None:
