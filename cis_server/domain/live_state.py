@@ -90,6 +90,10 @@ class PatternRecord:
     """Of the last run; None when there was none."""
     run_reason: str = ""
     run_id: str = ""
+    run_at: dt.datetime | None = None
+    """When the last run ended."""
+    run_sample_size: int = 0
+    """Units the last run had."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -55,7 +55,7 @@ _PATTERN_ROWS = """
 SELECT coalesce(p.client_id, s.client_id) AS client_id,
        coalesce(p.pattern_type, s.pattern_type) AS pattern_type,
        p.version, p.computed_at, p.valid_until, p.sample_size, p.confidence,
-       s.status, s.reason, s.run_id,
+       s.status, s.reason, s.run_id, s.ran_at, s.sample_size AS run_sample_size,
        concat_ws('/', p.version, extract(epoch FROM p.updated_at),
                  extract(epoch FROM s.ran_at), s.status) AS revision
        {content}
@@ -222,4 +222,6 @@ def _pattern(row: RowMapping) -> PatternRecord:
         run_status=PatternStatus(row["status"]) if row["status"] else None,
         run_reason=row["reason"] or "",
         run_id=row["run_id"] or "",
+        run_at=row["ran_at"],
+        run_sample_size=row["run_sample_size"] or 0,
     )

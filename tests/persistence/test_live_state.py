@@ -302,6 +302,7 @@ def test_patterns_and_how_their_last_run_ended(
     assert (found[who].sample_size, found[who].confidence) == (50, 0.75)
     assert found[who].valid_until == NOW + dt.timedelta(days=14)
     assert found[who].run_status is PatternStatus.OK
+    assert found[who].run_at is not None
     assert found[when].content is None
     assert (found[when].run_status, found[when].run_reason, found[when].run_id) == (
         PatternStatus.INSUFFICIENT_DATA,

@@ -23,6 +23,7 @@ from cis_server.domain.stored import Stored
 from cis_server.domain.vocabulary import PatternStatus, PatternType
 from cis_server.rpc.messages.patterns import fill, pattern_message, run_status_message
 from cis_server.rpc.messages.runs import PATTERN_TYPE_NUMBER
+from cis_server.rpc.messages.values import timestamp
 
 START = dt.datetime(2026, 1, 5, 3, 4, 5, 600000, tzinfo=dt.UTC)
 
@@ -176,6 +177,8 @@ def record(kind: PatternType, **changes: Any) -> PatternRecord:
         "run_status": PatternStatus.INSUFFICIENT_DATA,
         "run_reason": "too few",
         "run_id": "run-9",
+        "run_at": START + dt.timedelta(days=1),
+        "run_sample_size": 12,
     }
     return PatternRecord(**{**values, **changes})
 
@@ -246,7 +249,19 @@ def test_how_the_last_run_ended() -> None:
     assert said is not None
     assert (said.type, said.run_id, said.reason) == (core.PATTERN_TYPE_HOW, "run-9", "too few")
     assert said.status == core.PATTERN_STATUS_INSUFFICIENT_DATA
+    assert said.finished_time.ToDatetime(dt.UTC) == START + dt.timedelta(days=1)
+    assert said.sample_size == 12
     assert run_status_message(record(PatternType.HOW, run_status=None)) is None
+
+
+def test_a_pattern_that_outlived_the_last_run_is_not_its_finding() -> None:
+    old = patterns_pb2.Pattern(converted=7, as_of_time=timestamp(START))
+    failed = run_status_message(record(PatternType.HOW), old)
+    assert failed is not None
+    assert (failed.converted, failed.HasField("as_of_time")) == (0, False)
+    fine = run_status_message(record(PatternType.HOW, run_status=PatternStatus.OK), old)
+    assert fine is not None
+    assert (fine.converted, fine.as_of_time) == (7, timestamp(START))
 
 
 def test_every_pattern_type_has_a_place() -> None:

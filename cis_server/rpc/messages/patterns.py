@@ -61,16 +61,27 @@ def pattern_message(
     return message
 
 
-def run_status_message(record: PatternRecord) -> service.PatternRun | None:
-    """How the last run of the type ended; None when there was none."""
+def run_status_message(
+    record: PatternRecord, pattern: patterns_pb2.Pattern | None = None
+) -> service.PatternRun | None:
+    """How the last run of the type ended; None when there was none.
+
+    Args:
+        record: the row it is stored in.
+        pattern: the pattern of the same answer; it is what the run found when that ended well.
+    """
     if record.run_status is None:
         return None
+    found = pattern if record.run_status is PatternStatus.OK else None
     return service.PatternRun(
         type=PATTERN_TYPE_NUMBER[record.key.type],
         run_id=record.run_id,
         status=PATTERN_STATUS_NUMBER[record.run_status],
         reason=record.run_reason,
-        sample_size=record.sample_size,
+        finished_time=timestamp(record.run_at),
+        sample_size=record.run_sample_size,
+        converted=found.converted if found is not None else 0,
+        as_of_time=found.as_of_time if found is not None else None,
     )
 
 

@@ -129,6 +129,7 @@ def run_message(runs: Sequence[Run]) -> learning.LearningRun:
         seconds=(finished - min(started)).total_seconds() if finished and started else 0.0,
         code_version=first.code_version,
         attempt=max(run.attempts for run in runs),
+        message=first.message if len(runs) == 1 else "",
     )
 
 
@@ -160,9 +161,12 @@ def client_result(run: Run) -> learning.ClientLearnResult:
         weights_fitted=weights_message(weights.learned) if weights.learned else None,
         weights_version=weights.version or None,
         evaluation=_weights_evaluation(weights),
+        weights_low=weights_message(weights.low) if weights.low else None,
+        weights_high=weights_message(weights.high) if weights.high else None,
         gates=[_gate(gate) for gate in weights.gates],
-        promoted=result.promoted,
-        reason=result.reason,
+        promoted=weights.promoted,
+        forced=weights.forced,
+        reason=weights.reason,
         propensity=[_propensity(result.propensity)],
         seconds=result.seconds,
         sample_size=result.leads,
@@ -230,6 +234,9 @@ def _propensity(outcome: PropensityOutcome) -> learning.PropensityResult:
         promoted=outcome.promoted,
         reason=outcome.reason,
         model_version=outcome.version or None,
+        forced=outcome.forced,
+        n_train=outcome.n_train + outcome.n_test,
+        n_train_converted=outcome.positives_train + outcome.positives_test,
     )
 
 

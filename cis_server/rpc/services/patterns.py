@@ -35,9 +35,10 @@ class PatternService(service_grpc.PatternServiceServicer):
         if kind is None:
             raise InvalidInput("type", "is no pattern type")
         answer = self._advisor.pattern(request.client_id, kind)
+        pattern = _pattern(answer)
         return service.GetPatternResponse(
-            pattern=_pattern(answer),
-            last_run=run_status_message(answer.record),
+            pattern=pattern,
+            last_run=run_status_message(answer.record, pattern),
             model=model_message(answer.model),
         )
 
@@ -53,10 +54,10 @@ class PatternService(service_grpc.PatternServiceServicer):
                 if error.kind == "client":
                     raise
                 continue
-            run = run_status_message(answer.record)
+            pattern = _pattern(answer)
+            run = run_status_message(answer.record, pattern)
             if run is not None:
                 response.last_runs.append(run)
-            pattern = _pattern(answer)
             if pattern is not None and (request.include_expired or not pattern.stale):
                 response.patterns.append(pattern)
         return response
