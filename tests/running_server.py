@@ -126,7 +126,7 @@ def cis_server(*arguments: str, **environment: str) -> Iterator[Program]:
             process = subprocess.Popen(
                 [sys.executable, "-m", "cis_server", *arguments],
                 cwd=folder,
-                env={**_clean_environment(), **environment},
+                env={**_clean_environment(), "CIS_DATA_DIR": folder, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -179,7 +179,9 @@ def _pids_in(log: str) -> list[int]:
 def _clean_environment() -> dict[str, str]:
     """The environment without settings of ours."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CIS_")}
-    return {**kept, "PYTHONPATH": str(ROOT), "PYTHONWARNINGS": "default"}
+    # Compiled once for all tests; the next run finds them.
+    kernels = str(ROOT / ".pytest_cache" / "kernels")
+    return {**kept, "PYTHONPATH": str(ROOT), "CIS_NUMBA_CACHE_DIR": kernels}
 
 
 def code_of(error: grpc.RpcError) -> str:

@@ -198,9 +198,11 @@ class LearningRuns:
         self._watch.close()
 
     def _start(self, client_id: str, run_id: str, options: LearnOptions) -> str:
-        # Queued even when the run was there: should its job have been lost, this brings it back.
         under_way = self._store.request(client_id, run_id, options)
-        self._queue.defer_learn(client_id, under_way)
+        # Whoever attaches queues nothing: a second job of the run would stand in the way of the
+        # first one's retry. A run that has lost its job is found by `recover`.
+        if under_way == run_id:
+            self._queue.defer_learn(client_id, run_id)
         return under_way
 
 

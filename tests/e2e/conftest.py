@@ -53,12 +53,8 @@ def history_url(postgres_server: str, _migrated_template: str) -> Iterator[str]:
 
 
 @pytest.fixture(scope="session")
-def installation(
-    history_url: str, tmp_path_factory: pytest.TempPathFactory
-) -> Iterator[Installation]:
-    folder = tmp_path_factory.mktemp("data")
-    kernels = {"CIS_DATA_DIR": str(folder), "CIS_NUMBA_CACHE_DIR": str(folder / "numba")}
-    with serve(history_url, "--workers=1", **kernels) as program:
+def installation(history_url: str) -> Iterator[Installation]:
+    with serve(history_url, "--workers=1") as program:
         program.wait_ready()
         with connected(program.target) as client:
             make_client(client, "fresh")

@@ -196,10 +196,13 @@ def test_a_killed_worker_s_run_is_done_by_the_next(
         for response in stream:
             run_id = response.progress.run_id
             if response.progress.fraction > 0:
+                attached = learn(api)
+                assert next(attached).progress.run_id == run_id
                 os.kill(installation.program.children()["worker"], signal.SIGKILL)
                 break
         assert run_of(api, run_id).state == core.RUN_STATE_RUNNING, "killed in the middle"
         result = ended(stream)
+        assert ended(attached).run_id == run_id
     assert result.run_id == run_id
     assert not result.clients[0].error
     run = run_of(api, run_id)

@@ -121,7 +121,7 @@ def test_a_request_stores_a_run_and_queues_its_job(
 def test_a_second_request_attaches(runs: LearningRuns, queue: MemoryQueue) -> None:
     first, second = runs.request("acme", OPTIONS), runs.request("acme", OPTIONS)
     assert first == second
-    assert set(queue.jobs) == {("acme", first.run_id)}
+    assert queue.jobs == [("acme", first.run_id)], "a second job would block the first one's retry"
 
 
 def test_who_may_not_learn_is_told_why(runs: LearningRuns, store: MemoryRuns) -> None:
