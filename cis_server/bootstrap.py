@@ -230,6 +230,10 @@ def learn_here(
             if client_id is not None
             else requests.request_all(options)
         )
+        for name, run_id in requested.runs.items():
+            # Those that have just been worked off are left alone. One that was under way before,
+            # perhaps of a process that was killed, is taken over.
+            work.learn(name, run_id, will_be_retried=False)
         found = store.read(list(set(requested.runs.values())))
     return requested, {run.client_id: run for runs in found.values() for run in runs}
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import socket
 import subprocess
 import sys
@@ -9,7 +10,13 @@ from collections.abc import Iterator
 
 import pytest
 from running_server import ROOT, cis_server, serving_here
+from sqlalchemy import Engine
 
+from cis_server.domain.clients import ClientRecord
+from cis_server.domain.runs import LearnOptions
+from cis_server.domain.vocabulary import RunState
+from cis_server.persistence.clients import Clients
+from cis_server.persistence.runs import Runs
 from cis_server.supervisor import EXIT_CONFIGURATION, EXIT_FAILED, EXIT_PORT_IN_USE, EXIT_USAGE
 
 
@@ -93,6 +100,19 @@ def test_version_and_help_say_something() -> None:
             check=True,
         )
         assert "cis-server" in done.stdout
+
+
+def test_learn_takes_a_run_over_that_nobody_works_on(database: Engine, database_url: str) -> None:
+    Clients(database).upsert(ClientRecord(client_id="acme"))
+    runs = Runs(database)
+    options = LearnOptions(as_of=dt.datetime.now(dt.UTC), force=True)
+    runs.request("acme", "run-1", options)
+    assert runs.claim("acme", "run-1", "v") is not None
+    code, said, log = run("learn", "--client=acme", "--force", CIS_DATABASE_URL=database_url)
+    assert code == 0, log
+    assert "acme" in said
+    (ended,) = runs.read(["run-1"])["run-1"]
+    assert (ended.state, ended.attempts) == (RunState.SUCCEEDED, 2)
 
 
 def test_migrate_can_be_run_again(database_url: str) -> None:
