@@ -184,12 +184,10 @@ def _serve(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _worker_child(environment: dict[str, str]) -> ChildSpec:
-    # Learning may take one core, not every one: thread pools are bounded before they are made.
-    threads = dict.fromkeys(("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"), "1")
     return ChildSpec(
         name="worker",
         arguments=["worker"],
-        environment={**environment, **threads},
+        environment=environment,
         niceness=_WORKER_NICENESS,
     )
 
@@ -218,6 +216,7 @@ def _rpc(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _worker(args: argparse.Namespace, settings: Settings) -> int:
+    _bound_threads()
     _prepare_kernels(settings.kernel_cache)
     from cis_server.bootstrap import learner
     from cis_server.persistence.database import opened_database
@@ -254,6 +253,7 @@ def _import(args: argparse.Namespace, settings: Settings) -> int:
 
 
 def _learn(args: argparse.Namespace, settings: Settings) -> int:
+    _bound_threads()
     _prepare_kernels(settings.kernel_cache)
     from cis_server.bootstrap import learn_here, now
     from cis_server.domain.runs import LearnOptions
@@ -299,6 +299,15 @@ def _health(args: argparse.Namespace, settings: Settings) -> int:
     state = health_of(target, timeout_seconds=3.0)
     sys.stdout.write(f"{target} {state}\n")
     return EXIT_OK if state == "SERVING" else EXIT_FAILED
+
+
+def _bound_threads() -> None:
+    """Let learning take one core, not every one, before anything makes its thread pools.
+
+    On the small matrices of learning several BLAS threads are slower than one.
+    """
+    for pool in ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS"):
+        os.environ.setdefault(pool, "1")
 
 
 def _prepare_kernels(folder: Path) -> None:

@@ -86,7 +86,7 @@ class WeightsOutcome(Stored):
     n: int = 0
     n_converted: int = 0
     baseline_log_loss: float | None = None
-    """Out of fold, with the weights in force before."""
+    """Out of fold, with the default weights."""
     log_loss: float | None = None
     """Out of fold, with the learned weights."""
     gates: tuple[Gate, ...] = ()

@@ -193,7 +193,7 @@ def _weights_evaluation(weights: WeightsOutcome) -> learning.Evaluation:
         gain=before - after if before is not None and after is not None else None,
         n=weights.n,
         n_converted=weights.n_converted,
-        method="out-of-fold, weights in force before against the fitted ones",
+        method="out-of-fold, the default weights against the fitted ones",
     )
 
 
