@@ -6,9 +6,11 @@ No personal data are logged: ids of clients and requests, method names, codes an
 from __future__ import annotations
 
 import logging
+import re
 import sys
 
 import structlog
+from structlog.typing import EventDict, WrappedLogger
 
 
 def configure(level: str = "info", *, as_json: bool | None = None, process: str = "") -> None:
@@ -31,6 +33,7 @@ def configure(level: str = "info", *, as_json: bool | None = None, process: str 
             structlog.processors.add_log_level,
             structlog.processors.TimeStamper(fmt="iso", utc=True),
             structlog.processors.format_exc_info,
+            without_rows,
             renderer,
         ],
         wrapper_class=structlog.make_filtering_bound_logger(number),
@@ -40,3 +43,20 @@ def configure(level: str = "info", *, as_json: bool | None = None, process: str 
     logging.basicConfig(level=max(number, logging.WARNING), stream=sys.stderr, format="%(message)s")
     if process:
         structlog.contextvars.bind_contextvars(process=process)
+
+
+# What Postgres quotes of the data that an error is about, each up to the end of its line:
+# "DETAIL:  Failing row contains (…)", "CONTEXT:  JSON data, line 1: {…". Its values may hold line
+# breaks, so everything up to the next line that a traceback or Postgres begins goes as well.
+_QUOTED = re.compile(
+    r"^(DETAIL|CONTEXT):.*?(?=^(?:DETAIL|CONTEXT|HINT):|^\[SQL|^\(Background|^Traceback |\n\n|\Z)",
+    re.MULTILINE | re.DOTALL,
+)
+
+
+def without_rows(_logger: WrappedLogger, _method: str, event: EventDict) -> EventDict:
+    """Take out of a traceback what Postgres quotes of the rows that an error is about."""
+    trace = event.get("exception")
+    if isinstance(trace, str):
+        event["exception"] = _QUOTED.sub(r"\1: (left out)\n", trace)
+    return event

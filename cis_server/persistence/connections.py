@@ -73,6 +73,7 @@ def make_engine(
         pool_timeout=checkout_seconds,
         pool_pre_ping=True,
         pool_recycle=1800,
+        hide_parameters=True,  # an error's text goes to the log, and parameters hold people's data
         connect_args={
             "connect_timeout": max(2, round(connect_seconds)),
             "keepalives": 1,

@@ -33,6 +33,8 @@ FORMAT: Final = 1
 
 # Rows of text hashed at a time.
 _SLICE = 32_768
+# Common file systems take names of 255 bytes.
+_NAME_MAX = 200
 
 _KEYS: Final[dict[str, tuple[str, ...]]] = {
     "leads": ("lead_id",),
@@ -162,7 +164,7 @@ def save_dataset(dataset: Dataset, folder: Path) -> Dataset:
     Returns:
         The dataset with its `path`.
     """
-    place = folder / quote(dataset.client_id, safe="") / dataset.content_hash[:32]
+    place = folder / _folder_of(dataset.client_id) / dataset.content_hash[:32]
     if not place.exists():
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=".writing-", dir=place.parent))
@@ -305,6 +307,15 @@ def _anonymous(leads: pl.DataFrame) -> pl.DataFrame:
         .replace_strict(tiers, default=None, return_dtype=pl.String)
         .alias("tier"),
     )
+
+
+def _folder_of(client_id: str) -> str:
+    """A folder's name: the id itself where that is one, else a hash, for ``..`` and long ids."""
+    name = quote(client_id, safe="")
+    if set(name) != {"."} and len(name) <= _NAME_MAX:
+        return name
+    # No quoted id has an equals sign, so none shares its folder with a hash.
+    return "id=" + hashlib.blake2b(client_id.encode(), digest_size=16).hexdigest()
 
 
 def _frame(dataset: Dataset, name: str) -> pl.DataFrame:
