@@ -16,6 +16,7 @@ import polars as pl
 from numpy.typing import NDArray
 
 from cis_server.demo.specs import CHANNELS
+from cis_server.domain.content import SUBJECT_LENGTHS
 
 Codes = NDArray[np.int64]
 Flags = NDArray[np.bool_]
@@ -70,7 +71,7 @@ PERSONALISATION: Final = (
 PERSONALISATION_SHARES: Final = (0.7, 0.5, 0.2, 0.12, 0.3)
 _FILLERS: Final = (
     "Here is in short how it works in practice.",
-    "Setting it up takes one afternoon and no new software.",
+    "Setting it up takes one afternoon and no new programs.",
     "Nothing changes for your colleagues on the first day.",
     "You see the numbers on one page every Monday.",
     "It speaks with the tools that you already have.",
@@ -122,7 +123,7 @@ class Factors:
     personal: Flags
     """(..., 5): as `PERSONALISATION`."""
     words: Codes
-    """Words of the body."""
+    """Words of the body, without closing and links."""
 
     def at(self, *index: NDArray[np.int64]) -> Factors:
         """The messages at these positions, as a flat list."""
@@ -161,8 +162,6 @@ def draw_factors(
         + _lengths([text for *_, text in CTAS])[cta]
         + np.concatenate([[0], np.cumsum(_lengths(_FILLERS))])[fillers]
         + _lengths(_OPENINGS)[template]
-        + _lengths(_CLOSINGS)[template]
-        + _lengths(_LINKS)[links]
         + np.where(personal[..., 0], 2, 1)
         + np.where(personal[..., 1], 4 + company_words[:, None], 0)
         + np.where(personal[..., 2], _NEWS_WORDS, 0)
@@ -214,7 +213,7 @@ def write_messages(
     mutual = _choose(personal[3], pl.Series([" " + _MUTUAL]), "")
     field = _choose(personal[4], " We know " + industry + " well.", "")
     filler = ["", *(" " + " ".join(_FILLERS[:count]) for count in range(1, len(_FILLERS) + 1))]
-    body = _joined(
+    text = _joined(
         greeting,
         _take(_OPENINGS, factors.template),
         mention,
@@ -225,6 +224,9 @@ def write_messages(
         _take([" " + text for _, text in ANGLES], factors.angle),
         _take(filler, factors.fillers),
         _take([" " + text for *_, text in CTAS], factors.cta),
+    )
+    body = _joined(
+        text,
         _take(_LINKS, factors.links),
         _take(["\n" + text for text in _CLOSINGS], factors.template),
     )
@@ -242,7 +244,9 @@ def write_messages(
             ),
         }
     )
-    return frame.with_columns(content_snapshot=_snapshots(factors, body))
+    return frame.with_columns(
+        content_snapshot=_snapshots(factors, text, leads["industry"].is_not_null())
+    )
 
 
 def template_ids(client_id: str) -> list[str]:
@@ -269,25 +273,31 @@ def template_rows(client_id: str) -> pl.DataFrame:
     )
 
 
-def _snapshots(factors: Factors, body: pl.Series) -> pl.Series:
-    """JSON text of the snapshot, keys as the data model names them.
+def _snapshots(factors: Factors, text: pl.Series, industry_known: pl.Series) -> pl.Series:
+    """JSON text of the snapshot, keys and values as `capture.content_features` gives them.
 
     Without any message text, and without what the activity says in columns of its own.
+
+    Args:
+        factors: flat, one entry a message.
+        text: what was written, without closing and links.
+        industry_known: where the lead's industry is known, so that naming it can be told.
     """
-    codes = factors.personal @ (1 << np.arange(5))
-    personal = [_personal_json(code) for code in range(32)]
+    codes = factors.personal @ (1 << np.arange(5)) + 32 * industry_known.to_numpy()
+    personal = [_personal_json(code) for code in range(64)]
     asks = [
         f', "cta_used": "{name}", "cta_type": "{kind}", "has_question": {_truth("?" in text)}, '
         f'"question_count": {text.count("?")}'
         for name, kind, text in CTAS
     ]
     subjects = [
-        f', "subject_patterns": ["{name}"], "subject_word_count": {len(text.split())}'
+        f', "subject_patterns": ["{name}", "{_length_class(text)}"], '
+        f'"subject_word_count": {len(text.split())}'
         for name, text in SUBJECTS
     ]
     return _joined(
         '{"word_count": ' + pl.Series(factors.words).cast(pl.String),
-        ', "char_count": ' + body.str.len_chars().cast(pl.String),
+        ', "char_count": ' + text.str.len_chars().cast(pl.String),
         _take([f', "pain_points_used": ["{name}"]' for name, _ in PAIN_POINTS], factors.pain),
         _take([f', "angles": ["{name}"]' for name, _ in ANGLES], factors.angle),
         _take(asks, factors.cta),
@@ -297,10 +307,17 @@ def _snapshots(factors: Factors, body: pl.Series) -> pl.Series:
     )
 
 
+def _length_class(subject: str) -> str:
+    words = len(subject.split())
+    return SUBJECT_LENGTHS[(words > 3) + (words > 6)]
+
+
 def _personal_json(code: int) -> str:
-    on = [bool(code >> k & 1) for k in range(5)]
+    on = [_truth(bool(code >> k & 1)) for k in range(5)]
+    if not code >> 5:
+        on[PERSONALISATION.index("industry_specific")] = "null"
     flags = ", ".join(
-        f'"has_{name}": {_truth(flag)}' for name, flag in zip(PERSONALISATION, on, strict=True)
+        f'"has_{name}": {flag}' for name, flag in zip(PERSONALISATION, on, strict=True)
     )
     return f", {flags}}}"
 
