@@ -1,7 +1,8 @@
 """What serving processes hold in memory, in the form in which it is read from the store.
 
 Learned content is carried as the stored JSON, so that reading cannot fail on it: serving checks it
-when it builds its snapshot, keeps the last good one where it does not hold, and says so.
+when it builds its snapshot, keeps the last good one where it does not hold, and says so. A client
+that cannot be read is an `UnreadableClient`, so that it takes no other down with it.
 
 A revision is a short text that differs whenever what it stands for differs; nothing else is ever
 read into it.
@@ -50,6 +51,16 @@ class ClientState:
     weights: LiveRecord | None = None
     """None: the defaults are in force."""
     model: LiveRecord | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UnreadableClient:
+    """A client whose stored profile, policy or campaigns are not what they must be."""
+
+    client_id: str
+    revision: str
+    """Of everything the client's `ClientState` would hold."""
+    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

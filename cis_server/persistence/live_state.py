@@ -20,6 +20,7 @@ from cis_server.domain.live_state import (
     PatternRecord,
     Revisions,
     SuppressionList,
+    UnreadableClient,
 )
 from cis_server.domain.suppression import IdentifierKind
 from cis_server.domain.vocabulary import PatternStatus, PatternType, Source
@@ -80,12 +81,12 @@ class PostgresSnapshotSource:
         self._engine = engine
         self._listener = ChangeListener(database_url)
 
-    def load_clients(self) -> Iterable[ClientState]:
+    def load_clients(self) -> Iterable[ClientState | UnreadableClient]:
         """All clients that are not deleted."""
         with loader(self._engine) as connection:
             return [_state(row) for row in connection.execute(text(_STATES)).mappings()]
 
-    def load_client(self, client_id: str) -> ClientState | None:
+    def load_client(self, client_id: str) -> ClientState | UnreadableClient | None:
         """One client; None when it does not exist or was deleted."""
         query = text(f"{_STATES} AND c.client_id = :client_id")
         with loader(self._engine) as connection:
@@ -183,15 +184,21 @@ def _identifier(row: Any) -> Identifier:
     return IdentifierKind(row.kind), row.value
 
 
-def _state(row: RowMapping) -> ClientState:
-    live = {model["kind"]: _live(model) for model in row["models"] or ()}
-    return ClientState(
-        revision=row["revision"],
-        client=client_record(dict(row)),
-        campaigns=tuple(campaign_record(campaign) for campaign in row["campaigns"] or ()),
-        weights=live.get("weights"),
-        model=live.get("propensity"),
-    )
+def _state(row: RowMapping) -> ClientState | UnreadableClient:
+    try:
+        live = {model["kind"]: _live(model) for model in row["models"] or ()}
+        return ClientState(
+            revision=row["revision"],
+            client=client_record(dict(row)),
+            campaigns=tuple(campaign_record(campaign) for campaign in row["campaigns"] or ()),
+            weights=live.get("weights"),
+            model=live.get("propensity"),
+        )
+    except (AttributeError, KeyError, TypeError, ValueError) as error:
+        # Other programs may store JSON of any shape.
+        return UnreadableClient(
+            client_id=row["client_id"], revision=row["revision"], reason=repr(error)
+        )
 
 
 def _live(model: Mapping[str, Any]) -> LiveRecord:

@@ -18,6 +18,7 @@ from cis_server.domain.live_state import (
     Revisions,
     StoredLead,
     SuppressionList,
+    UnreadableClient,
 )
 
 
@@ -27,11 +28,11 @@ class SnapshotSource(Protocol):
     Every method raises `StoreUnavailable` when the database is away; the caller retries.
     """
 
-    def load_clients(self) -> Iterable[ClientState]:
+    def load_clients(self) -> Iterable[ClientState | UnreadableClient]:
         """All clients that are not deleted, in any order."""
         ...
 
-    def load_client(self, client_id: str) -> ClientState | None:
+    def load_client(self, client_id: str) -> ClientState | UnreadableClient | None:
         """One client; None when it does not exist or was deleted."""
         ...
 

@@ -25,6 +25,7 @@ from cis_server.domain.live_state import (
     PatternKey,
     Revisions,
     SuppressionList,
+    UnreadableClient,
 )
 from cis_server.errors import NotFound, StoreUnavailable
 from cis_server.serving.backoff import Backoff
@@ -272,9 +273,11 @@ class SnapshotStore:
             previous = self._snapshot.clients
             clients: dict[str, ClientSnapshot] = {}
             for state in self._source.load_clients():
-                client_id = state.client.client_id
+                client_id = _id_of(state)
                 own = lists.get(client_id, NO_LIST)
-                clients[client_id] = self._built(state, own, everybody, previous.get(client_id))
+                built = self._built(state, own, everybody, previous.get(client_id))
+                if built is not None:
+                    clients[client_id] = built
             for gone in previous.keys() - clients.keys():
                 self._forget(gone)
             self._swap(clients, everybody)
@@ -302,7 +305,9 @@ class SnapshotStore:
                     if previous is not None
                     else self._held(self._source.load_suppression(client_id))
                 )
-                clients[client_id] = self._built(state, own, snapshot.global_suppression, previous)
+                built = self._built(state, own, snapshot.global_suppression, previous)
+                if built is not None:
+                    clients[client_id] = built
             self._swap(clients, snapshot.global_suppression)
             self._reloads += 1
 
@@ -331,12 +336,24 @@ class SnapshotStore:
 
     def _built(
         self,
-        state: ClientState,
+        state: ClientState | UnreadableClient,
         own: HeldSuppression,
         everybody: HeldSuppression,
         previous: ClientSnapshot | None,
-    ) -> ClientSnapshot:
-        client_id = state.client.client_id
+    ) -> ClientSnapshot | None:
+        """The client as it is now; None when it cannot be read and never could."""
+        client_id = _id_of(state)
+        if isinstance(state, UnreadableClient):
+            self.health.record(WarningKind.CLIENT_REFUSED, state.reason, client_id=client_id)
+            if previous is None:
+                return None
+            return replace(
+                previous,
+                revision=state.revision,
+                own_suppression=own,
+                suppression=joined(own, everybody),
+            )
+        self.health.clear(WarningKind.CLIENT_REFUSED, client_id=client_id)
         built, refusals = built_client(state, own, everybody, previous)
         refused = {refusal.kind: refusal.reason for refusal in refusals}
         for kind in (WarningKind.WEIGHTS_REFUSED, WarningKind.MODEL_REFUSED):
@@ -374,6 +391,10 @@ class SnapshotStore:
             self.health.clear(WarningKind.DATABASE_AWAY)
         else:
             self.health.record(WarningKind.DATABASE_AWAY, reason)
+
+
+def _id_of(state: ClientState | UnreadableClient) -> str:
+    return state.client_id if isinstance(state, UnreadableClient) else state.client.client_id
 
 
 def _list_revision(snapshot: Snapshot, client_id: str | None) -> str:
