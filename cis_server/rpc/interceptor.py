@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, NoReturn
 
 import grpc
 import structlog
-from google.rpc import status_pb2
+from google.rpc import code_pb2, status_pb2
 
 from cis_server.errors import CisError, Overloaded
 from cis_server.rpc.status import abort, code_name, internal, status_of, unimplemented
@@ -116,7 +116,7 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
                 validate(request)
                 response = behaviour(request, context)
             except CisError as error:
-                self._refuse(method, request, context, status_of(error), started)
+                self._known(method, request, context, error, started)
             except Exception as error:
                 self._unexpected(method, request, context, error, started)
             seen += 1
@@ -137,12 +137,26 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
                         self._validate(request)
                     yield from behaviour(request, context)
             except CisError as error:
-                self._refuse(method, request, context, status_of(error), started)
+                self._known(method, request, context, error, started)
             except Exception as error:
                 self._unexpected(method, request, context, error, started)
             self._line(method, request, context, "OK", started)
 
         return stream
+
+    def _known(
+        self,
+        method: str,
+        request: Any,
+        context: grpc.ServicerContext,
+        error: CisError,
+        started: float,
+    ) -> NoReturn:
+        status = status_of(error)
+        if status.code == code_pb2.INTERNAL:
+            # Nothing the caller did: broken data, say. Whoever runs this must be able to find it.
+            self._unexpected(method, request, context, error, started)
+        self._refuse(method, request, context, status, started)
 
     def _refuse(
         self,

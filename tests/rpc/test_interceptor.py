@@ -24,7 +24,7 @@ from cis_client.v1 import (
     scoring_service_pb2_grpc,
 )
 from cis_client.v1.core_pb2 import Lead, LeadScore
-from cis_server.errors import NotFound
+from cis_server.errors import DataError, NotFound
 from cis_server.rpc.interceptor import CallInterceptor
 from cis_server.rpc.rules import check_request
 
@@ -39,6 +39,8 @@ class Scoring(scoring_service_pb2_grpc.ScoringServiceServicer):
             raise NotFound("client", "nobody")
         if request.client_id == "fault":
             raise ZeroDivisionError("password=hunter2")
+        if request.client_id == "broken":
+            raise DataError("password=hunter2")
         return LeadScore(lead_id=threading.current_thread().name)
 
 
@@ -130,6 +132,17 @@ def test_a_wrong_request_never_reaches_the_servicer(running: Running) -> None:
     assert error.details() == "client_id: is required"
     stream = refused(lambda: list(running.follow("")))
     assert stream.code() is grpc.StatusCode.INVALID_ARGUMENT
+
+
+def test_broken_data_is_a_fault_that_can_be_found_in_the_log(
+    running: Running, log: list[dict[str, Any]]
+) -> None:
+    with pytest.raises(grpc.RpcError) as raised:
+        running.score("broken")
+    [line] = [line for line in log if line["event"] == "call_failed"]
+    assert isinstance(line["exc_info"], DataError)
+    assert raised.value.code() is grpc.StatusCode.INTERNAL
+    assert raised.value.details() == f"internal error {line['error_id']}"
 
 
 def test_a_fault_gives_an_id_and_nothing_of_the_internals(

@@ -190,8 +190,9 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
         failures: list[scoring.ScoreFailure],
     ) -> list[tuple[int, LeadScore]]:
         """The scores that are stored now; leads that are not stored become failures."""
-        named = [score for _, score in scores if score.lead_id]
-        written = self._persist(request.client_id, named, scoring_context, context)
+        # Of a lead that stands in the batch twice the last one is kept, as if they came singly.
+        named = {score.lead_id: score for _, score in scores if score.lead_id}
+        written = self._persist(request.client_id, list(named.values()), scoring_context, context)
         kept = []
         for index, score in scores:
             if score.lead_id in written:
