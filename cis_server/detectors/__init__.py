@@ -1,6 +1,7 @@
 """Detectors: one client's tables in, typed patterns out. No clock, no input or output."""
 
 from cis_server.detectors.blocks import InsufficientData
+from cis_server.detectors.funnel import detect_funnel
 from cis_server.detectors.how import detect_how
 from cis_server.detectors.outcomes import Label, Population, population
 from cis_server.detectors.runner import DETECTORS, Detector, DetectorOutcome, run_detectors
@@ -16,6 +17,7 @@ __all__ = [
     "InsufficientData",
     "Label",
     "Population",
+    "detect_funnel",
     "detect_how",
     "detect_when",
     "detect_who",

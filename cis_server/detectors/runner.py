@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cis_server.detectors.blocks import InsufficientData, failure
+from cis_server.detectors.funnel import detect_funnel
 from cis_server.detectors.how import detect_how
 from cis_server.detectors.outcomes import Population, population
 from cis_server.detectors.settings import DetectorSettings
@@ -36,6 +37,7 @@ DETECTORS: Mapping[PatternType, Detector] = {
     PatternType.WHO: detect_who,
     PatternType.WHEN: detect_when,
     PatternType.HOW: detect_how,
+    PatternType.FUNNEL: detect_funnel,
 }
 """Every detector, in the order they are run."""
 

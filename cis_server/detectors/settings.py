@@ -38,3 +38,22 @@ class DetectorSettings:
     """Last touches of a lead that take part in the channel attribution."""
     bootstrap_rounds: int = 200
     """Resamples of the leads behind the interval of the channel attribution."""
+    funnel_minimum: int = 20
+    """Meetings of known attendance, attended meetings or closed deals a FUNNEL block needs."""
+    minimum_each_side: int = 10
+    """Units with and without a property that a comparison of the two needs."""
+    reminder_hours: float = 24.0
+    """Time before a meeting at which it is confirmed and reminded; meetings booked later than that
+    had no such moment."""
+    deal_delay_days: float = 14.0
+    """An attended meeting younger than this may still bring its deal: it has no outcome yet."""
+    deal_lookback_days: float = 180.0
+    """Deals created earlier than this, or than the window, are of another cohort."""
+    decay_half_life_days: float = 7.0
+    """Days before the deal by which a touch loses half its credit under time decay."""
+    stalled_listed: int = 100
+    """Stalled deals listed, those furthest beyond the usual first."""
+    minimum_responses: int = 10
+    """Threads that a way of answering an objection needs to be published."""
+    common_questions: int = 10
+    """Questions listed, most frequent first."""
