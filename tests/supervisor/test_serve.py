@@ -2,19 +2,23 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
+import statistics
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 
 import psycopg
 import pytest
 from running_server import Program, alive, connected, make_client, serve, wait_until
 
 from cis_client import Client
-from cis_client.errors import NotFound
+from cis_client.errors import Cancelled, NotFound
 from cis_client.v1 import core_pb2 as core
+from cis_client.v1 import learning_service_pb2 as learning
 from cis_client.v1 import scoring_service_pb2 as scoring
 from cis_server.supervisor import EXIT_OK
 
@@ -131,6 +135,74 @@ def test_an_unsubscribe_by_sql_closes_the_channels_everywhere(
         )
         assert time.monotonic() - committed < 1.0
         assert not client.score_lead(request("optout")).channels
+
+
+FOLLOWERS = 200
+
+
+@pytest.mark.slow
+def test_followers_do_not_slow_scoring(program: Program, module_database_url: str) -> None:
+    """Nobody works on the run here; it moves by SQL, as often as a worker would let it."""
+    with (
+        connected(program.target) as scorer,
+        connected(program.target, connections=4) as client,
+        psycopg.connect(module_database_url, autocommit=True) as database,
+    ):
+        make_client(client, "followed")
+        wait_until_known(client, "followed")
+        alone = slowest(scorer)
+        asked = learning.LearnRequest(client_id="followed", force=True)
+        streams = [client.learn(asked, timeout_seconds=60) for _ in range(FOLLOWERS)]
+        assert len({next(stream).progress.run_id for stream in streams}) == 1
+        heard = [0] * FOLLOWERS
+        with ThreadPoolExecutor(FOLLOWERS) as listeners:
+            for number, stream in enumerate(streams):
+                listeners.submit(listen, stream, heard, number)
+            with Moved(database):
+                followed = slowest(scorer)
+            wait_until(lambda: all(count > 2 for count in heard), 10.0, "news for every follower")
+            for stream in streams:
+                stream.cancel()
+        # Real figures are printed by tests/bench/serving.py; here a machine may be busy.
+        assert followed < max(5 * alone, alone + 0.05)
+
+
+def slowest(client: Client) -> float:
+    """Seconds that 99 of 100 calls stay below."""
+    taken = []
+    for _ in range(500):
+        started = time.perf_counter()
+        client.score_lead(request("followed"))
+        taken.append(time.perf_counter() - started)
+    return statistics.quantiles(taken, n=100)[98]
+
+
+def listen(stream: Iterator[learning.LearnResponse], heard: list[int], number: int) -> None:
+    with contextlib.suppress(Cancelled):
+        for _ in stream:
+            heard[number] += 1
+
+
+class Moved:
+    """A run that gets on five times a second."""
+
+    def __init__(self, database: psycopg.Connection[object]) -> None:
+        self._database = database
+        self._stop = threading.Event()
+        self._thread = threading.Thread(target=self._move)
+
+    def __enter__(self) -> Moved:
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        time.sleep(1.0)
+        self._stop.set()
+        self._thread.join()
+
+    def _move(self) -> None:
+        while not self._stop.wait(0.2):
+            self._database.execute("UPDATE learning_runs SET fraction = fraction + 0.0001")
 
 
 def test_sigterm_drains(program: Program) -> None:
