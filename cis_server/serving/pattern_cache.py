@@ -63,10 +63,10 @@ class PatternCounts:
 
 
 class _Entry:
-    __slots__ = ("resident", "size", "used")
+    __slots__ = ("asked", "resident", "size", "used")
 
-    def __init__(self, resident: ResidentPattern, size: int, used: int) -> None:
-        self.resident, self.size, self.used = resident, size, used
+    def __init__(self, resident: ResidentPattern, size: int, asked: int, used: int) -> None:
+        self.resident, self.size, self.asked, self.used = resident, size, asked, used
 
 
 class PatternCache:
@@ -114,7 +114,8 @@ class PatternCache:
         Raises:
             StoreUnavailable: the database is away.
         """
-        self._install(key, self._source.load_patterns([key]).get(key))
+        asked = next(self._ticks)
+        self._install(key, self._source.load_patterns([key]).get(key), asked)
         entry = self._entries.get(key)
         return entry.resident if entry is not None else ABSENT
 
@@ -186,6 +187,7 @@ class PatternCache:
             if not waiting:
                 continue
             batch, rest = waiting[:_LOADED_TOGETHER], waiting[_LOADED_TOGETHER:]
+            asked = next(self._ticks)
             try:
                 records = self._source.load_patterns(batch)
             except StoreUnavailable:
@@ -199,7 +201,7 @@ class PatternCache:
                 continue
             backoff.reset()
             for key in batch:
-                self._install(key, records.get(key))
+                self._install(key, records.get(key), asked)
             waiting = rest
 
     def _taken(self, at_once: bool) -> list[PatternKey]:
@@ -215,7 +217,12 @@ class PatternCache:
                 keys.append(key)
         return keys
 
-    def _install(self, key: PatternKey, record: PatternRecord | None) -> None:
+    def _install(self, key: PatternKey, record: PatternRecord | None, asked: int) -> None:
+        """Hold what was read, unless something asked for later is held.
+
+        Every change is followed by a read of its own, so the last to ask has seen them all; the
+        last to be answered need not have.
+        """
         try:
             resident = prepared(record)
         except Exception as error:  # content of any shape may be stored
@@ -224,7 +231,9 @@ class PatternCache:
         size = resident_bytes(resident)
         with self._writing:
             old = self._entries.get(key)
-            entry = _Entry(resident, size, next(self._ticks))
+            if old is not None and old.asked > asked:
+                return
+            entry = _Entry(resident, size, asked, next(self._ticks))
             self._entries[key] = entry
             self._bytes += size - (old.size if old is not None else 0)
             self._loads += 1
@@ -240,7 +249,7 @@ class PatternCache:
             if key not in self._entries:
                 # Held as absent until it changes, or every call would load it in vain.
                 size = resident_bytes(ABSENT)
-                self._entries[key] = _Entry(ABSENT, size, next(self._ticks))
+                self._entries[key] = _Entry(ABSENT, size, 0, next(self._ticks))
                 self._bytes += size
             self._wanted.discard(key)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping, Sequence
 
 import pytest
 from serving_fakes import (
@@ -382,6 +382,39 @@ def test_an_unreadable_pattern_keeps_the_last_good_one(
     source.commit_pattern(record(revision="3", day=2))
     wait_until(lambda: best_day(store) == 2)
     wait_until(lambda: store.warnings() == ())
+
+
+def test_a_late_answer_does_not_bring_back_what_was_replaced() -> None:
+    read, go_on = threading.Event(), threading.Event()
+
+    class SlowForSome(FakeSource):
+        def load_patterns(self, keys: Sequence[PatternKey]) -> Mapping[PatternKey, PatternRecord]:
+            found = super().load_patterns(keys)
+            if threading.current_thread().name == "caller":
+                read.set()
+                assert go_on.wait(10)
+            return found
+
+    slow = SlowForSome()
+    store = SnapshotStore(slow, lambda: NOW, poll_seconds=60.0)
+    slow.commit_client(client_state("acme"))
+    slow.patterns[key()] = record()
+    started(store)
+    try:
+        caller = threading.Thread(target=store.load_pattern, args=(key(),), name="caller")
+        slow.pattern_gate.clear()  # the background waits until the caller has read
+        caller.start()
+        wait_until(lambda: store.counts().patterns.misses == 1)
+        slow.pattern_gate.set()
+        assert read.wait(5)
+        slow.commit_pattern(record(revision="2", day=4))
+        wait_until(lambda: best_day(store) == 4)
+        go_on.set()
+        caller.join(5)
+        assert best_day(store) == 4
+    finally:
+        go_on.set()
+        store.stop()
 
 
 def test_patterns_wanted_during_an_outage_come_after_it(

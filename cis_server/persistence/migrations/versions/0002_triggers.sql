@@ -175,8 +175,8 @@ DECLARE
     pair text[];
 BEGIN
     FOREACH pair SLICE 1 IN ARRAY ARRAY[
-        ['suppression', 'suppression'], ['patterns', 'patterns'], ['models', 'weights'],
-        ['clients', 'client'], ['campaigns', 'client']
+        ['suppression', 'suppression'], ['patterns', 'patterns'], ['pattern_status', 'patterns'],
+        ['models', 'weights'], ['clients', 'client'], ['campaigns', 'client']
     ] LOOP
         EXECUTE format('CREATE TRIGGER notify_new AFTER INSERT ON %I
                         REFERENCING NEW TABLE AS new_rows
