@@ -146,7 +146,7 @@ def read_dataset(url: str, client_id: str, window: Window) -> Dataset:
             for name in FRAMES:
                 cursor.execute(query(name))
                 frame = pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
-                frames[name] = _tidy(name, _anonymous(frame) if name == "leads" else frame)
+                frames[name] = _tidy(name, _anonymous(name, frame))
     except adbc_driver_manager.OperationalError as error:
         raise StoreUnavailable("the database is away or did not answer in time") from error
     return _dataset(client_id, window, frames)
@@ -290,8 +290,41 @@ def _tidy(name: str, frame: pl.DataFrame) -> pl.DataFrame:
     return frame.select(columns).sort(_KEYS[name], nulls_last=True)
 
 
-def _anonymous(leads: pl.DataFrame) -> pl.DataFrame:
-    """Domains as keys that only tell equal from different; tiers of the scores."""
+# In the JSON text of free columns, and in what people wrote: addresses, numbers in international
+# form or with nine digits and a leading zero, and what stands under the key of a person's name.
+_PERSONAL: Final = (
+    (r"[\w.%+\-]+@[\w\-]+(?:\.[\w\-]+)+", "(email)"),
+    (r"\+[0-9](?:[ ()./\-]*[0-9]){7,}", "(phone)"),
+    (r"\(?\b0(?:[ ()./\-]*[0-9]){8,}\b", "(phone)"),
+    (
+        r'(?i)("[^"]*(?:first|last|full|middle|sur|given|family|contact|person|owner|assistant)'
+        r'[ _\-]?name[^"]*": )"(?:\\.|[^"\\])*"',
+        '${1}"(name)"',
+    ),
+)
+
+
+def _anonymous(name: str, frame: pl.DataFrame) -> pl.DataFrame:
+    """The frame without what names or reaches a person."""
+    import polars as pl
+
+    if name == "messages":
+        return frame.with_columns(_without_personal(pl.col("question_key")))
+    return _anonymous_leads(frame) if name == "leads" else frame
+
+
+def _without_personal(text: pl.Expr) -> pl.Expr:
+    import polars as pl
+
+    text = text.cast(pl.String)
+    for pattern, stand_in in _PERSONAL:
+        text = text.str.replace_all(pattern, stand_in)
+    return text
+
+
+def _anonymous_leads(leads: pl.DataFrame) -> pl.DataFrame:
+    """Domains as keys that only tell equal from different; tiers of the scores; CRM columns without
+    addresses, numbers and names."""
     import polars as pl
 
     domains = leads["company_key"].str.strip_chars().str.to_lowercase()
@@ -301,6 +334,7 @@ def _anonymous(leads: pl.DataFrame) -> pl.DataFrame:
     }
     tiers = {score: tier_of(score).label for score in range(101)}
     return leads.with_columns(
+        _without_personal(pl.col("attributes")),
         domains.replace_strict(keys, default=None, return_dtype=pl.String).alias("company_key"),
         leads["score"]
         .cast(pl.Int64)
