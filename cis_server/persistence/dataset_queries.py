@@ -69,11 +69,18 @@ SELECT l.lead_id, l.campaign_id,
        CASE WHEN l.first_contacted_at > $3 OR l.first_contacted_at IS NULL THEN NULL
             WHEN l.scored_at <= l.first_contacted_at THEN l.score::bigint
             -- Scored again since: under the default weights the score is the sum of the points.
-            ELSE (SELECT sum(points.value::bigint)::bigint
-                  FROM jsonb_each_text(l.components_at_first_touch) points)
+            ELSE (SELECT sum(points.value::numeric)::bigint
+                  FROM jsonb_each_text(f.components) points)
        END AS score,
-       l.components_at_first_touch::text AS components
+       f.components::text AS components
 FROM ({_LEADS_SEEN}) l
+CROSS JOIN LATERAL (
+    -- Anybody may have written them: what is no set of numbers counts as missing.
+    SELECT CASE WHEN jsonb_typeof(l.components_at_first_touch) = 'object'
+                 AND NOT jsonb_path_exists(l.components_at_first_touch,
+                                           'strict $.* ? (@.type() != "number")')
+                THEN l.components_at_first_touch END AS components
+) f
 """,
     "activities": f"""
 SELECT a.activity_id::text AS activity_id, a.lead_id, a.campaign_id, a.channel, a.action,
