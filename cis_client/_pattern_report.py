@@ -7,6 +7,7 @@ here.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
@@ -87,31 +88,41 @@ def _sections(message: Message, title: str, top: int) -> Iterator[str]:
     """The findings of one message: figures and single rates first, then what it holds."""
     figures: list[tuple[str, str]] = []
     rates = Table(("", *_RATE_COLUMNS))
-    nested: list[Iterator[str]] = []
+    nested: list[tuple[str, Iterator[str]]] = []
     for field, value in message.ListFields():
         heading = f"{title} · {_spaced(field.name)}" if title else _spaced(field.name)
         if field.name == "items":
             # Where a map needs a list for its value; the key has named it.
             heading = title
         if _is_map(field):
-            nested.append(_map_sections(field, value, heading, top))
+            nested.append((heading, _map_sections(field, value, heading, top)))
         elif field.is_repeated:
             if field.message_type is not None:
-                nested.append(_list_sections(value, heading, top))
+                nested.append((heading, _list_sections(value, heading, top)))
             elif len(value) <= _LIST_MOST:
                 figures.append((_spaced(field.name), ", ".join(plain(each) for each in value)))
         elif isinstance(value, RateEstimate):
             rates.add(_spaced(field.name), *_rate_cells(value, ""))
         elif isinstance(value, Message):
-            nested.append(_sections(value, heading, top))
+            nested.append((heading, _sections(value, heading, top)))
         else:
-            figures.append((_spaced(field.name), _scalar(field, value)))
+            shown = _scalar(field, value)
+            # The heading of an item is its name; it need not follow it.
+            if not title.endswith(f"· {shown}"):
+                figures.append((_spaced(field.name), shown))
+    if figures and not rates.rows and len(nested) == 1:
+        # The figures are about the one table there is.
+        heading, part = nested[0]
+        blocks = [block.removeprefix(f"{heading}\n") for block in part]
+        yield "\n".join([facts(figures, title), *blocks[:1]])
+        yield from blocks[1:]
+        return
     if figures:
         yield facts(figures, title)
     if rates.rows:
         rates.title = "" if figures else title
         yield rates.text()
-    for part in nested:
+    for _, part in nested:
         yield from part
 
 
@@ -128,7 +139,7 @@ def _map_sections(
     field: AnyField, entries: Mapping[object, object], title: str, top: int
 ) -> Iterator[str]:
     rows: list[dict[str, str]] = []
-    for key in sorted(entries, key=str):
+    for key in sorted(entries, key=_natural):
         value = entries[key]
         if not isinstance(value, Message):
             if isinstance(value, float) and "distribution" in field.name:
@@ -149,11 +160,31 @@ def _table(rows: Sequence[Mapping[str, str]], title: str, more: int) -> str:
     columns = list(dict.fromkeys(name for row in rows for name in row))
     # The verdict closes the line, whatever stood in the first row.
     tail = [name for name in _RATE_COLUMNS if name in columns]
-    columns = [name for name in columns if name not in tail] + tail
+    columns = _distinct([name for name in columns if name not in tail], rows) + tail
     table = Table(columns, title, more=more)
     for row in rows:
         table.add(*(row.get(name, UNKNOWN) for name in columns))
     return table.text()
+
+
+def _distinct(columns: Sequence[str], rows: Sequence[Mapping[str, str]]) -> list[str]:
+    """Leaves out what is empty, and a `day of week` that says the same as the `day` before it."""
+    return [
+        name
+        for name in columns
+        if any(row.get(name) for row in rows)
+        and not any(
+            name.startswith(f"{other} ")
+            and all(row.get(name, "").casefold() == row.get(other, "").casefold() for row in rows)
+            for other in columns
+        )
+    ]
+
+
+def _natural(key: object) -> list[tuple[int, int, str]]:
+    """Sorts `touch_10` after `touch_9`."""
+    parts = re.split(r"(\d+)", str(key))
+    return [(0, int(part), "") if part.isdigit() else (1, 0, part) for part in parts]
 
 
 def _row(item: Message) -> dict[str, str]:
@@ -164,7 +195,8 @@ def _row(item: Message) -> dict[str, str]:
     for field in item.DESCRIPTOR.fields:
         value = getattr(item, field.name)
         if isinstance(value, SegmentRate):
-            cells |= _rate_row(value.estimate, field_word(value, "verdict"))
+            if item.HasField(field.name):
+                cells |= _rate_row(value.estimate, field_word(value, "verdict"))
         elif isinstance(value, RateEstimate):
             if len(estimates) == 1 and item.HasField(field.name):
                 cells |= _rate_row(value, verdict)
@@ -206,7 +238,7 @@ def _holds_lists(item: Message) -> bool:
     return any(
         field.message_type is not None
         and (field.is_repeated or field.message_type.name not in {"RateEstimate", "SegmentRate"})
-        for field in item.DESCRIPTOR.fields
+        for field, _ in item.ListFields()
     )
 
 
@@ -225,9 +257,19 @@ def _is_map(field: AnyField) -> bool:
 def _scalar(field: AnyField, value: object) -> str:
     if field.enum_type is not None and isinstance(value, int):
         return word(field.enum_type, value) or UNKNOWN
-    if isinstance(value, float) and ("rate" in field.name or field.name in {"share", "coverage"}):
+    if isinstance(value, float) and _is_fraction(field):
         return percent(value)
     return plain(value)
+
+
+def _is_fraction(field: AnyField) -> bool:
+    if any(part in field.name for part in ("rate", "share", "coverage", "marginal_")):
+        return True
+    within = field.containing_type
+    return within is not None and (
+        within.name.endswith("Coverage")
+        or (field.name in {"low", "high"} and "share" in within.fields_by_name)
+    )
 
 
 def _spaced(name: str) -> str:

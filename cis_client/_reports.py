@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime
 from collections.abc import Iterable, Iterator, Sequence
 
 from cis_client._tables import UNKNOWN, Table, facts, interval, number, percent, yes
@@ -29,6 +30,8 @@ def score_report(score: LeadScore) -> Iterator[str]:
     if score.HasField("conversion_probability"):
         found = score.conversion_probability
         probability = f"{percent(found.probability)} ({interval(found.low, found.high)})"
+        if found.model_version:
+            probability += f", told by {found.model_version}"
     yield facts(
         (
             ("lead", score.lead_id),
@@ -37,7 +40,7 @@ def score_report(score: LeadScore) -> Iterator[str]:
             ("suppressed", score.suppression_reason or yes(score.suppressed)),
             ("conversion", probability),
             ("channels", ", ".join(score.channels) or "none"),
-            ("told by", source(score.model)),
+            ("weights", source(score.model)),
         )
     )
     parts = Table(("component", "points", "weight", "adds"))
@@ -86,7 +89,7 @@ def timing_report(answer: GetTimingResponse) -> Iterator[str]:
     windows = Table(("lead's clock", "UTC", "rate", "source", "propensity"), "windows")
     for window in answer.windows:
         windows.add(
-            window.local_start,
+            _clock(window.local_start),
             moment(window, "start_time"),
             rate(window.estimate) if window.HasField("estimate") else UNKNOWN,
             field_word(window, "source"),
@@ -94,6 +97,10 @@ def timing_report(answer: GetTimingResponse) -> Iterator[str]:
         )
     yield windows.text()
     for title, advice in (("days", answer.best_days), ("hours", answer.best_hours)):
+        if advice and not any(each.HasField("estimate") for each in advice):
+            values = ", ".join(each.value for each in advice)
+            yield f"{title}: {values} (default, none was learned)"
+            continue
         ranks = Table((title[:-1], "rate", "verdict", "source"), title)
         for each in advice:
             ranks.add(
@@ -103,6 +110,11 @@ def timing_report(answer: GetTimingResponse) -> Iterator[str]:
                 field_word(each, "source"),
             )
         yield ranks.text()
+
+
+def _clock(local: str) -> str:
+    """A local time with its weekday."""
+    return datetime.datetime.fromisoformat(local).strftime("%a %Y-%m-%d %H:%M")
 
 
 def channels_report(answer: GetChannelsResponse) -> Iterator[str]:
@@ -146,6 +158,7 @@ def channels_report(answer: GetChannelsResponse) -> Iterator[str]:
 
 def weights_report(answer: GetWeightsResponse) -> Iterator[str]:
     """The weights in force beside the defaults and the learned ones."""
+    since = moment(answer, "updated_time") if answer.HasField("updated_time") else ""
     origin = "set by hand" if answer.manual else source(answer.model)
     sample = ""
     if answer.sample_size:
@@ -153,7 +166,7 @@ def weights_report(answer: GetWeightsResponse) -> Iterator[str]:
     yield facts(
         (
             ("in force", origin),
-            ("live since", moment(answer, "updated_time")),
+            ("live since", since),
             ("learned from", sample),
             ("learned, not live", answer.learned_version),
             ("before it", answer.previous_version),
@@ -211,7 +224,8 @@ def runs_report(runs: Iterable[LearningRun]) -> Iterator[str]:
             run.stage,
             moment(run, "created_time"),
             f"{run.seconds:.1f}",
-            run.message or (run.errors[-1].message if run.errors else ""),
+            # The rest of what came of it stands in the run.
+            run.message.partition("; ")[0] or (run.errors[-1].message if run.errors else ""),
         )
     yield table.text()
 
@@ -315,9 +329,9 @@ def _client_report(result: ClientLearnResult) -> Iterator[str]:
 def _weights_block(result: ClientLearnResult) -> str:
     live = "live by force" if result.forced else "live" if result.promoted else "not live"
     status = field_word(result, "weights_status") or "not fitted"
-    title = f"weights: {status}, {live}" + (f" – {result.reason}" if result.reason else "")
+    head = facts((("state", f"{status}, {live}"), ("why", result.reason)), "weights")
     fitted = result.weights_fitted if result.HasField("weights_fitted") else None
-    table = Table(("component", "before", "after", "fitted", "90 % interval"), title)
+    table = Table(("component", "before", "after", "fitted", "90 % interval"))
     ends = [UNKNOWN] * len(COMPONENTS)
     if result.HasField("weights_low") and result.HasField("weights_high"):
         pairs = zip(
@@ -333,7 +347,7 @@ def _weights_block(result: ClientLearnResult) -> str:
         strict=True,
     ):
         table.add(*cells)
-    return table.text()
+    return f"{head}\n{table.text()}"
 
 
 def gates_table(gates: Sequence[Gate], title: str) -> Table:
@@ -347,17 +361,17 @@ def gates_table(gates: Sequence[Gate], title: str) -> Table:
 
 def _propensity_report(model: PropensityResult) -> Iterator[str]:
     live = "live by force" if model.forced else "live" if model.promoted else "not live"
-    title = f"conversion model ({field_word(model, 'target')}): {field_word(model, 'status')}"
     yield facts(
         (
-            ("state", f"{live} – {model.reason}" if model.reason else live),
+            ("state", f"{field_word(model, 'status')}, {live}"),
+            ("why", model.reason),
             ("version", model.model_version),
             (
                 "fitted on",
                 f"{number(model.n_train)} leads, {number(model.n_train_converted)} converted",
             ),
         ),
-        title,
+        f"conversion model ({field_word(model, 'target')})",
     )
     if model.HasField("evaluation"):
         yield _evaluation("the model on outcomes not seen", model.evaluation)

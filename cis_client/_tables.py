@@ -2,18 +2,24 @@
 
 from __future__ import annotations
 
+import textwrap
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 
 UNKNOWN = "–"
 """Stands for what is not known, as against zero."""
+LINE_WIDTH = 100
+"""Sentences go on in the next line beyond it."""
+
+_NARROWEST = 30
 
 
 @dataclass
 class Table:
     """A table whose columns are as wide as their widest cell.
 
-    Columns whose every cell is a figure are set to the right.
+    Columns whose every cell is a figure are set to the right. Sentences in the last column go on
+    under themselves where the line would grow too long.
     """
 
     columns: Sequence[str]
@@ -41,12 +47,17 @@ class Table:
             for column in range(len(self.columns))
         ]
 
+        before = sum(widths[:-1]) + 2 * (len(widths) - 1)
+        widths[-1] = min(widths[-1], max(LINE_WIDTH - before, _NARROWEST, len(self.columns[-1])))
+
         def line(row: Sequence[str]) -> str:
+            *cells, last = row
+            first, *others = _wrapped(last, widths[-1])
             parts = [
                 cell.rjust(width) if to_right else cell.ljust(width)
-                for cell, width, to_right in zip(row, widths, right, strict=True)
+                for cell, width, to_right in zip([*cells, first], widths, right, strict=True)
             ]
-            return "  ".join(parts).rstrip()
+            return "\n".join(["  ".join(parts).rstrip(), *(" " * before + each for each in others)])
 
         lines = [self.title] if self.title else []
         if not cells:
@@ -61,7 +72,11 @@ def facts(pairs: Iterable[tuple[str, str]], title: str = "") -> str:
     """Names and values under each other; pairs with an empty value are left out."""
     kept = [(name, _one_line(value)) for name, value in pairs if value]
     width = max((len(name) for name, _ in kept), default=0)
-    lines = [f"{name.ljust(width)}  {value}" for name, value in kept]
+    lines = []
+    for name, value in kept:
+        first, *others = _wrapped(value, LINE_WIDTH - width - 2)
+        lines.append(f"{name.ljust(width)}  {first}")
+        lines += [" " * (width + 2) + each for each in others]
     return "\n".join([title, *lines] if title else lines)
 
 
@@ -97,6 +112,11 @@ def yes(value: bool) -> str:
 def _one_line(text: str) -> str:
     """Cells come from files and from the server: they may not break the table or the terminal."""
     return "".join(each if each.isprintable() else " " for each in text)
+
+
+def _wrapped(text: str, width: int) -> list[str]:
+    """Lines of at most the width; a longer word, such as an id, stays whole."""
+    return textwrap.wrap(text, width, break_long_words=False, break_on_hyphens=False) or [""]
 
 
 def _is_figure(cell: str) -> bool:

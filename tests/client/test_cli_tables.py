@@ -11,9 +11,9 @@ from google.protobuf.message import Message
 from cis_client._follow import ProgressLine
 from cis_client._leads_csv import LeadsFile
 from cis_client._pattern_report import pattern_report
-from cis_client._tables import Table, facts, interval, number, percent
+from cis_client._tables import LINE_WIDTH, Table, facts, interval, number, percent
 from cis_client._words import enum_value, timestamp, word
-from cis_client.v1.core_pb2 import Lead, PatternType, SegmentRate
+from cis_client.v1.core_pb2 import DayOfWeek, Lead, PatternType, SegmentRate
 from cis_client.v1.learning_service_pb2 import LearnProgress
 from cis_client.v1.pattern_service_pb2 import GetPatternResponse
 from cis_client.v1.patterns_pb2 import Pattern
@@ -33,6 +33,22 @@ def test_table() -> None:
         "… and 3 more",
     ]
     assert Table(("a",), "empty").text() == "empty\n(nothing)"
+
+
+def test_sentences_go_on_under_themselves() -> None:
+    sentence = " ".join(["word"] * 40)
+    table = Table(("gate", "meaning"))
+    table.add("drift", sentence)
+    table.add("lift", "short")
+    shown = table.text().splitlines()
+    assert max(map(len, shown)) <= LINE_WIDTH
+    assert shown[2].startswith("drift  word")
+    assert shown[3].startswith("       word")
+    assert shown[-1] == "lift   short"
+    assert " ".join(facts([("why", sentence)]).split()) == f"why {sentence}"
+    assert max(map(len, facts([("why", sentence)]).splitlines())) <= LINE_WIDTH
+    identifier = "x" * 150
+    assert identifier in facts([("run", identifier)])
 
 
 def test_cells_cannot_break_the_terminal() -> None:
@@ -140,6 +156,37 @@ def _nested_names(message: Message) -> list[str]:
         else:
             found += _nested_names(value)
     return found
+
+
+def test_numbered_names_come_in_the_order_of_their_numbers() -> None:
+    pattern = Pattern()
+    for name in ("touch_10_plus", "touch_2", "touch_1"):
+        pattern.when.converting_touch_distribution[name] = 0.25
+    shown = "\n".join(pattern_report(GetPatternResponse(pattern=pattern), 5))
+    assert shown.index("touch_1 ") < shown.index("touch_2 ") < shown.index("touch_10_plus")
+
+
+def test_columns_that_say_nothing_more_are_left_out() -> None:
+    pattern = Pattern()
+    pattern.how.channel_transitions.add(from_channel="voice", to_channel="voice")
+    report = "\n".join(pattern_report(GetPatternResponse(pattern=pattern), 5))
+    assert "from channel  to channel" in report
+    pattern.when.best_days.add(day="Monday", day_of_week=DayOfWeek.DAY_OF_WEEK_MONDAY)
+    pattern.when.best_days.add(day="Tuesday", day_of_week=DayOfWeek.DAY_OF_WEEK_TUESDAY)
+    report = "\n".join(pattern_report(GetPatternResponse(pattern=pattern), 5))
+    assert "Monday" in report
+    assert "day of week" not in report
+
+
+def test_figures_of_one_table_stand_above_it() -> None:
+    pattern = Pattern()
+    found = pattern.who.attribute_rankings.add(attribute="attributes.age", coverage=0.5)
+    found.segments.add(value="17–31")
+    *_, block = pattern_report(GetPatternResponse(pattern=pattern), 5)
+    heading, coverage, columns, *_ = block.splitlines()
+    assert heading == "attribute rankings · attributes.age"
+    assert coverage == "coverage  50.0 %"
+    assert columns.startswith("value")
 
 
 def test_a_pattern_that_was_never_learned() -> None:
