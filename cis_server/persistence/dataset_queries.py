@@ -57,7 +57,12 @@ SELECT l.lead_id, l.campaign_id,
        CASE WHEN l.unsubscribed_at > $3 THEN false
             ELSE l.unsubscribed OR l.unsubscribed_at IS NOT NULL END AS unsubscribed,
        l.do_not_contact, l.domain AS company_key, l.employment_history::text AS employment_history,
-       l.attributes::text AS attributes,
+       -- Text only, as serving is given them: what another program has nested is its JSON text.
+       CASE WHEN jsonb_path_exists(
+                l.attributes, 'strict $.* ? (@.type() == "object" || @.type() == "array")')
+            THEN (SELECT jsonb_object_agg(entry.key, entry.value #>> '{{}}')
+                  FROM jsonb_each(l.attributes) entry)
+            ELSE l.attributes END::text AS attributes,
        CASE WHEN l.rejected_at > $3 THEN '{{}}' ELSE l.objections END AS objections,
        CASE WHEN l.rejected_at > $3 THEN NULL ELSE l.rejection_reason END AS rejection_reason,
        -- An import writes today's date on leads of years ago.

@@ -5,12 +5,15 @@ from __future__ import annotations
 import datetime as dt
 import json
 
+import polars as pl
 import pytest
 from sqlalchemy import Engine, text
 
+from cis_server.detectors.crm_attributes import attribute_table
 from cis_server.domain.clients import ClientRecord
 from cis_server.domain.dataset import Window
 from cis_server.domain.lead import Lead
+from cis_server.domain.vocabulary import LeadStatus
 from cis_server.persistence.clients import Clients
 from cis_server.persistence.connections import tenant
 from cis_server.persistence.dataset import read_dataset
@@ -51,3 +54,25 @@ def test_components_that_are_no_numbers_count_as_missing(
     assert leads["score"][0] is None
     assert json.loads(leads["components"][1]) == SOUND
     assert leads["score"][1] == sum(SOUND.values())
+
+
+def test_nested_attributes_are_text(database: Engine, database_url: str) -> None:
+    Clients(database).upsert(ClientRecord(client_id="acme", name="Acme"))
+    with tenant(database, "acme") as connection:
+        upsert_leads(connection, "acme", [Lead(lead_id="1", status=LeadStatus.CONVERTED)])
+        connection.execute(
+            text(
+                "UPDATE leads SET attributes = CAST(:given AS jsonb),"
+                " stated_converted_at = :at, converted_at = :at"
+            ),
+            {
+                "given": '{"plan": "pro", "seats": {"eu": 2}, "tags": ["a", "b"], "n": 5}',
+                "at": AS_OF - dt.timedelta(days=3),
+            },
+        )
+    [attributes] = read_dataset(database_url, "acme", WINDOW).leads["attributes"]
+    found = json.loads(attributes)
+    assert found["plan"] == "pro"
+    assert json.loads(found["seats"]) == {"eu": 2}
+    assert json.loads(found["tags"]) == ["a", "b"]
+    assert attribute_table(pl.Series([attributes]))["plan"].to_list() == ["pro"]
