@@ -24,7 +24,7 @@ from cis_server.domain.vocabulary import Verdict
 from cis_server.stats.arrays import BoolArray, FloatArray, IntArray
 from cis_server.stats.multiplicity import benjamini_hochberg, ranked, verdict
 from cis_server.stats.rates import SegmentEstimates, Strata, estimate_segments
-from cis_server.stats.standardized import standardized_rates, stratified_p_values
+from cis_server.stats.standardized import LogRatios, standardized_rates, stratified_p_values
 
 Posterior: TypeAlias = tuple[FloatArray, FloatArray, FloatArray]
 """Mean, 5 % and 95 % quantile, each of shape (values,)."""
@@ -80,6 +80,7 @@ class _Dimension:
     strata: Strata | None
     posterior: Posterior | None
     standardized: bool
+    prior: LogRatios | None
 
 
 class Segments:
@@ -149,6 +150,7 @@ class Segments:
         baseline: float | None = None,
         posterior: Posterior | None = None,
         standardized: bool = False,
+        prior: LogRatios | None = None,
     ) -> None:
         """Add a dimension by its counts.
 
@@ -163,6 +165,8 @@ class Segments:
             baseline: rate of the population when it is not that of the run.
             posterior: as in `add`.
             standardized: as in `add`.
+            prior: of the log ratios of a standardized dimension, when something is expected of
+                them.
         """
         added = _Dimension(
             name=dimension,
@@ -176,6 +180,7 @@ class Segments:
             strata=strata,
             posterior=posterior,
             standardized=standardized,
+            prior=prior,
         )
         # Estimated here, so that a dimension that cannot be is lost alone.
         self._dimensions.append((added, _estimated(added)))
@@ -254,7 +259,7 @@ def _estimated(dimension: _Dimension) -> SegmentEstimates:
         strata=dimension.strata,
     )
     if dimension.standardized and dimension.strata is not None and found.estimates:
-        return _standardized(found, dimension.strata, dimension.baseline)
+        return _standardized(found, dimension.strata, dimension.baseline, dimension.prior)
     if dimension.posterior is None:
         return found
     mean, low, high = dimension.posterior
@@ -264,8 +269,10 @@ def _estimated(dimension: _Dimension) -> SegmentEstimates:
     return SegmentEstimates(_replaced(found.estimates, mean, low, high, ratio), found.p_values)
 
 
-def _standardized(found: SegmentEstimates, strata: Strata, baseline: float) -> SegmentEstimates:
-    rates = standardized_rates(strata, baseline)
+def _standardized(
+    found: SegmentEstimates, strata: Strata, baseline: float, prior: LogRatios | None
+) -> SegmentEstimates:
+    rates = standardized_rates(strata, baseline, prior)
     return SegmentEstimates(
         _replaced(found.estimates, rates.mean, rates.low, rates.high, rates.ratio),
         stratified_p_values(strata),

@@ -57,3 +57,10 @@ class DetectorSettings:
     """Threads that a way of answering an objection needs to be published."""
     common_questions: int = 10
     """Questions listed, most frequent first."""
+    content_values: int = 200
+    """Values looked at per dimension of content (templates, calls to action), most frequent
+    first."""
+    minimum_lengths: int = 10
+    """Messages of known length a channel needs before lengths are compared."""
+    top_templates: int = 5
+    bottom_templates: int = 3

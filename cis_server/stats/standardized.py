@@ -98,16 +98,27 @@ class StandardizedRates:
     ratio: FloatArray
 
 
-def standardized_rates(strata: Strata, whole: float) -> StandardizedRates:
-    """Rate of each segment with the strata held fixed, with its 90 % interval.
+@dataclass(frozen=True, slots=True)
+class LogRatios:
+    """Normal laws of log r, one per segment.
 
-    log r has the Mantel-Haenszel estimate with the variance of Greenland & Robins, or, where one
-    side has no conversion, Peto's one-step estimate (Yusuf et al. 1985); it is shrunk by a normal
-    prior around 0 with `LOG_RATIO_SD`.
+    Attributes:
+        mean: (m,) centres; 0 where nothing is known.
+        sd: (m,) standard deviations; infinite where nothing is known.
+    """
+
+    mean: FloatArray
+    sd: FloatArray
+
+
+def log_ratios(strata: Strata) -> LogRatios:
+    """What the data alone say of log r.
+
+    The Mantel-Haenszel estimate with the variance of Greenland & Robins, or, where one side has no
+    conversion, Peto's one-step estimate (Yusuf et al. 1985).
 
     Args:
         strata: counts of m segments.
-        whole: rate of all segments together, 0..1.
     """
     found = stratified_lift(strata.k, strata.n, strata.total_k, strata.total_n)
     excess, variance = _excess(strata)
@@ -116,9 +127,45 @@ def standardized_rates(strata: Strata, whole: float) -> StandardizedRates:
         log_ratio = np.where(bounded, np.log(found.lift), excess / variance)
         spread = (np.log(found.high) - np.log(found.low)) / (2.0 * _Z90)
         sd = np.where(bounded, spread, 1.0 / np.sqrt(variance))
-        evidence = np.where(variance > 0, 1.0 / np.square(sd), 0.0)
-    precision = evidence + 1.0 / LOG_RATIO_SD**2
-    centre = np.where(evidence > 0, log_ratio, 0.0) * evidence / precision
+        told = (variance > 0) & np.isfinite(sd) & (sd > 0)
+    return LogRatios(np.where(told, log_ratio, 0.0), np.where(told, sd, np.inf))
+
+
+def expected_from(elsewhere: Strata) -> LogRatios:
+    """Prior of log r in one part (a channel), given the same segments in all other parts.
+
+    log r = u + d: u is common to all parts, d is the part's own, both normal around 0 with half the
+    variance of `LOG_RATIO_SD`, so that a part without others has the usual prior. What the others
+    show is u with a deviation of theirs, and their noise.
+
+    Args:
+        elsewhere: counts of the m segments in the other parts.
+    """
+    common = LOG_RATIO_SD**2 / 2.0
+    seen = log_ratios(elsewhere)
+    noise = np.square(seen.sd) + common
+    precision = 1.0 / common + 1.0 / noise
+    return LogRatios(seen.mean / noise / precision, np.sqrt(1.0 / precision + common))
+
+
+def standardized_rates(
+    strata: Strata, whole: float, prior: LogRatios | None = None
+) -> StandardizedRates:
+    """Rate of each segment with the strata held fixed, with its 90 % interval.
+
+    log r as of `log_ratios`, shrunk by a normal prior.
+
+    Args:
+        strata: counts of m segments.
+        whole: rate of all segments together, 0..1.
+        prior: of log r; around 0 with `LOG_RATIO_SD` by default.
+    """
+    found = log_ratios(strata)
+    _, variance = _excess(strata)
+    mean, sd = (prior.mean, prior.sd) if prior is not None else (0.0, LOG_RATIO_SD)
+    evidence = np.square(1.0 / found.sd)
+    precision = evidence + 1.0 / np.square(sd)
+    centre = (found.mean * evidence + mean / np.square(sd)) / precision
     half = _Z90 / np.sqrt(precision)
     exposed = np.atleast_2d(np.asarray(strata.n, dtype=np.float64)).sum(axis=1)
     share = exposed / max(float(np.asarray(strata.total_n).sum()), 1.0)

@@ -6,7 +6,12 @@ from scipy.stats import fisher_exact, hypergeom
 from statsmodels.stats.contingency_tables import StratifiedTable
 
 from cis_server.stats.rates import Strata
-from cis_server.stats.standardized import standardized_rates, stratified_p_values
+from cis_server.stats.standardized import (
+    LOG_RATIO_SD,
+    expected_from,
+    standardized_rates,
+    stratified_p_values,
+)
 
 
 def strata(seed: int, ratio: float = 1.0, size: int = 4000) -> Strata:
@@ -84,3 +89,23 @@ def test_nothing_to_compare_is_not_a_number() -> None:
     counts = Strata(k=[[5]], n=[[50]], total_k=[5], total_n=[50])
     assert np.isnan(stratified_p_values(counts)).all()
     assert np.isnan(standardized_rates(counts, 0.1).mean).all()
+
+
+def test_a_part_follows_the_others_as_far_as_it_says_little_itself() -> None:
+    def pair(k: int, n: int) -> Strata:
+        return Strata(k=[[k]], n=[[n]], total_k=[k + 1000], total_n=[n + 10_000])
+
+    others = pair(800, 4000)  # twice the rate
+    expected = expected_from(others)
+    alone = expected_from(pair(0, 0))
+    assert expected.mean[0] == pytest.approx(np.log(2) / 2, rel=0.02)
+    assert (alone.mean[0], alone.sd[0]) == pytest.approx((0.0, LOG_RATIO_SD))
+    thin, rich = pair(1, 10), pair(2000, 20_000)
+    for own, towards in ((thin, 1.3), (rich, 1.0)):
+        plain = standardized_rates(own, 0.1)
+        helped = standardized_rates(own, 0.1, expected)
+        assert helped.ratio[0] > plain.ratio[0]
+        assert helped.ratio[0] == pytest.approx(towards, rel=0.12)
+        default = standardized_rates(own, 0.1, alone)
+        assert default.ratio[0] == pytest.approx(plain.ratio[0])
+        assert default.low[0] == pytest.approx(plain.low[0])

@@ -1,0 +1,235 @@
+"""Content of touches as dimensions, read from the snapshots without decoding each of them.
+
+A snapshot is JSON as Postgres writes it. Half a million of them differ in nearly every row, but
+the value of one key takes few forms: its text is cut out with one pass over the column, and only
+the distinct texts are decoded. A touch without snapshot, or whose snapshot lacks the key, is
+unknown in that dimension, never false.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from dataclasses import replace
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+import polars as pl
+
+from cis_server.detectors.blocks import InsufficientData
+from cis_server.detectors.levels import Levels, coded_levels, levels
+from cis_server.detectors.settings import DetectorSettings
+from cis_server.stats.arrays import BoolArray, IntArray
+
+MOST_LINKS = 5
+"""Touches with this many links or more are one group."""
+_TEXT = r'("(?:[^"\\]|\\.)*"|null)'
+_LIST = r"(\[[^\]]*\]|null)"
+_WHOLE = r"(\d{1,9})"
+_CHARACTER_CHANNELS = frozenset({"sms"})
+
+
+class TouchContent:
+    """What the messages of touches say, dimension by dimension."""
+
+    def __init__(self, touches: pl.DataFrame, settings: DetectorSettings) -> None:
+        """Look at touches.
+
+        Args:
+            touches: of a population; the columns of content are read.
+            settings: number of bins and of values looked at.
+        """
+        self._touches = touches
+        self._settings = settings
+
+    @cached_property
+    def _snapshot(self) -> pl.Series:
+        return self._touches["content"].fill_null("")
+
+    def listed(self, key: str) -> Levels:
+        """A key whose value is a list of words; a touch may have several."""
+        return self._pairs(key, _LIST, lambda value: value if isinstance(value, list) else None)
+
+    def word(self, key: str) -> Levels:
+        """A key whose value is one word; null is known to be none."""
+        return self._pairs(key, _TEXT, lambda value: [] if value is None else [value])
+
+    def word_type(self, words: Levels, key: str) -> Levels:
+        """The type of each word of a dimension, where another key of the snapshot names it.
+
+        Args:
+            words: a dimension with at most one value a touch.
+            key: of the type. A word has one type: that of the first touch that has one.
+        """
+        first = np.full(len(words.values), -1)
+        kept = words.code >= 0
+        first[words.code[kept][::-1]] = words.unit[kept][::-1]
+        texts = [self._snapshot[int(unit)] if unit >= 0 else "" for unit in first]
+        named = pl.Series(texts, dtype=pl.String).str.extract(_value(key, _TEXT), 1)
+        types = [json.loads(text) if text else None for text in named.to_list()]
+        values = tuple(sorted({name for name in types if name}))
+        place = np.array([values.index(name) if name else -1 for name in types], dtype=np.int64)
+        code = np.full(words.code.size, -1)
+        if values:
+            code[kept] = place[words.code[kept]]
+        return Levels(
+            dimension=key, values=values, unit=words.unit, code=code, known=words.known
+        )  # fmt: skip
+
+    def flag(self, key: str) -> Levels:
+        """A key whose value is true or false."""
+        yes = self._snapshot.str.contains(f'"{key}": ?true').to_numpy()
+        no = self._snapshot.str.contains(f'"{key}": ?false').to_numpy()
+        return coded_levels(key, ("false", "true"), yes.astype(np.int64), yes | no)
+
+    def with_links(self) -> Levels:
+        """Whether a message has links."""
+        count, known = self._links
+        return coded_levels("has_links", ("false", "true"), (count > 0).astype(np.int64), known)
+
+    def link_count(self) -> Levels:
+        """Messages by their number of links."""
+        count, known = self._links
+        labels = (*(str(number) for number in range(MOST_LINKS)), f"{MOST_LINKS}+")
+        return coded_levels("link_count", labels, np.minimum(count, MOST_LINKS), known)
+
+    def column(self, name: str) -> Levels:
+        """A column of its own, e.g. the template."""
+        return levels(name, self._touches[name], limit=self._settings.content_values)
+
+    def length(self, channel: str) -> Lengths:
+        """Length of a channel's messages in quintiles of their number.
+
+        Raises:
+            InsufficientData: fewer messages of known length than the minimum, or no conversion
+                among them.
+        """
+        return Lengths(self._touches, self._snapshot, channel, self._settings)
+
+    @cached_property
+    def _links(self) -> tuple[IntArray, BoolArray]:
+        """Links per message, and where their number is known.
+
+        Stored links are a list that is empty where nothing was stored: only a snapshot tells that
+        there were none.
+        """
+        stored = self._touches["links"].fill_null(0).to_numpy().astype(np.int64)
+        known = (stored > 0) | self._snapshot.str.contains('"link_count"', literal=True).to_numpy()
+        rest = np.flatnonzero(known & (stored == 0))
+        if rest.size:
+            text = self._snapshot.gather(rest).str.extract(_value("link_count", _WHOLE), 1)
+            told = text.cast(pl.Int64)
+            stored = stored.copy()
+            stored[rest] = told.fill_null(0).to_numpy()
+            known[rest] = told.is_not_null().to_numpy()
+        return stored, known
+
+    def _pairs(self, key: str, pattern: str, read: Callable[[Any], list[Any] | None]) -> Levels:
+        raw = self._snapshot.str.extract(_value(key, pattern), 1)
+        distinct = raw.drop_nulls().unique().sort()
+        words = [_words(text, read) for text in distinct.to_list()]
+        values = tuple(sorted({word for entry in words if entry for word in entry}))
+        index = {word: code for code, word in enumerate(values)}
+        place = raw.replace_strict(
+            distinct, pl.Series(np.arange(len(distinct))), default=-1, return_dtype=pl.Int64
+        ).to_numpy()
+        return self._most_frequent(_spread(key, values, place, words, index))
+
+    def _most_frequent(self, found: Levels) -> Levels:
+        """The values looked at: the most frequent, ties by name."""
+        counts = found.counts()
+        order = np.lexsort((np.arange(counts.size), -counts))[: self._settings.content_values]
+        if order.size == counts.size:
+            return found
+        kept = np.sort(order)
+        code = np.full(counts.size, -1)
+        code[kept] = np.arange(kept.size)
+        return replace(
+            found, values=tuple(found.values[i] for i in kept), code=code[found.code]
+        )  # fmt: skip
+
+
+class Lengths:
+    """Length of one channel's messages, in bins of about equal number."""
+
+    def __init__(
+        self, touches: pl.DataFrame, snapshot: pl.Series, channel: str, settings: DetectorSettings
+    ) -> None:
+        """Cut the lengths of a channel into bins; arguments as of `TouchContent.length`."""
+        self.channel = channel
+        self.unit = "characters" if channel in _CHARACTER_CHANNELS else "words"
+        key = "char_count" if self.unit == "characters" else "word_count"
+        rows = np.flatnonzero((touches["channel"] == channel).fill_null(False).to_numpy())
+        length = snapshot.gather(rows).str.extract(_value(key, _WHOLE), 1).cast(pl.Int64)
+        # Nothing written (a call without script) is no short message.
+        told = (length > 0).fill_null(False).to_numpy()
+        self._rows = rows[told]
+        self._length = length.filter(pl.Series(told)).to_numpy()
+        won = touches["success"].to_numpy()[self._rows]
+        if self._rows.size < settings.minimum_lengths or not won.any():
+            raise InsufficientData(
+                f"{self._rows.size} {channel} messages of known length with {int(won.sum())} "
+                f"conversions; {settings.minimum_lengths} with one are needed"
+            )
+        shares = np.linspace(0, 1, settings.quantile_bins + 1)[1:-1]
+        edges = np.unique(np.quantile(self._length, shares, method="inverted_cdf"))
+        code = np.searchsorted(edges, self._length, side="left")
+        used, self._code = np.unique(code, return_inverse=True)
+        inside = [self._length[self._code == place] for place in range(used.size)]
+        self.ranges = tuple((int(bin_.min()), int(bin_.max())) for bin_ in inside)
+        self.labels = tuple(f"{low}-{high}" for low, high in self.ranges)
+        self._height = touches.height
+
+    def levels(self) -> Levels:
+        """The bins as a dimension ``length``, values in rising order."""
+        known = np.zeros(self._height, dtype=np.bool_)
+        known[self._rows] = True
+        code = np.zeros(self._height, dtype=np.int64)
+        code[self._rows] = self._code
+        return coded_levels("length", self.labels, code, known)
+
+    def typical(self, place: int) -> int:
+        """Median length within a bin."""
+        return int(np.median(self._length[self._code == place]))
+
+
+def _value(key: str, pattern: str) -> str:
+    return f'"{key}": ?{pattern}'
+
+
+def _words(text: str, read: Callable[[Any], list[Any] | None]) -> list[str] | None:
+    try:
+        found = read(json.loads(text))
+    except json.JSONDecodeError:
+        return None
+    if found is None:
+        return None
+    named = {str(word).strip() for word in found if word is not None}
+    return sorted(word for word in named if word)
+
+
+def _spread(
+    key: str,
+    values: tuple[str, ...],
+    place: IntArray,
+    words: list[list[str] | None],
+    index: dict[str, int],
+) -> Levels:
+    """Pairs of touch and value from the distinct texts and where each stands."""
+    if not words:
+        nobody = np.zeros(place.size, dtype=np.bool_)
+        return coded_levels(key, (), np.zeros(place.size, dtype=np.int64), nobody)
+    codes = np.array([index[word] for entry in words for word in entry or ()], dtype=np.int64)
+    sizes = np.array([len(entry or ()) for entry in words])
+    starts = np.cumsum(sizes) - sizes
+    read = np.array([entry is not None for entry in words])
+    known = (place >= 0) & read[place]
+    unit = np.flatnonzero(known)
+    size = sizes[place[unit]]
+    ends = np.cumsum(size)
+    within = np.arange(int(ends[-1]) if ends.size else 0) - np.repeat(ends - size, size)
+    pair = np.repeat(starts[place[unit]], size) + within
+    return Levels(
+        dimension=key, values=values, unit=np.repeat(unit, size), code=codes[pair], known=known
+    )
