@@ -36,6 +36,8 @@ from cis_server.supervisor import (
 
 Command = Callable[[argparse.Namespace, Settings], int]
 
+_LOOKBACK_DAYS_MAX = 36_500
+"""As `Learn` takes it."""
 _WORKER_NICENESS = 10
 """Learning yields to serving on a shared machine."""
 
@@ -94,7 +96,12 @@ def _parser() -> argparse.ArgumentParser:
     )
 
     worker = _command(commands, "worker", _worker, "run a learning worker")
-    worker.add_argument("--concurrency", type=int, help="jobs at a time (CIS_WORKER_CONCURRENCY)")
+    worker.add_argument(
+        "--concurrency",
+        dest="worker_concurrency",
+        type=int,
+        help="jobs at a time (CIS_WORKER_CONCURRENCY)",
+    )
     _add_pipes(worker)
 
     _command(commands, "migrate", _migrate, "bring the database to this version's schema")
@@ -109,7 +116,7 @@ def _parser() -> argparse.ArgumentParser:
     whom.add_argument("--client", metavar="ID", help="the client")
     whom.add_argument("--all", action="store_true", help="all eligible clients")
     learn.add_argument("--as-of", metavar="TIME", help="ISO time; only data up to it are looked at")
-    learn.add_argument("--lookback-days", type=int, metavar="DAYS", help="default 90")
+    learn.add_argument("--lookback-days", type=_days, metavar="DAYS", help="default 90")
     learn.add_argument("--force", action="store_true", help="learn though conversions are few")
     learn.add_argument("--dry-run", action="store_true", help="report, but change nothing")
 
@@ -148,7 +155,7 @@ def _settings(args: argparse.Namespace) -> Settings:
     """The environment, with what the command line says on top."""
     said = {
         name: value
-        for name in ("host", "port", "workers", "http_port")
+        for name in ("host", "port", "workers", "http_port", "worker_concurrency")
         if (value := getattr(args, name, None)) is not None
     }
     return Settings(**said)
@@ -229,7 +236,7 @@ def _worker(args: argparse.Namespace, settings: Settings) -> int:
         run_worker(
             url,
             work.tasks(),
-            concurrency=args.concurrency or settings.worker_concurrency,
+            concurrency=settings.worker_concurrency,
             on_ready=lambda: report_ready(args.ready_fd),
             on_stop_requested=lambda stop: stop_with_supervisor(args.lifeline_fd, stop),
         )
@@ -260,8 +267,11 @@ def _learn(args: argparse.Namespace, settings: Settings) -> int:
     from cis_server.persistence.database import opened_database
 
     default = LearnOptions(as_of=now())
+    as_of = _instant(args.as_of) if args.as_of else default.as_of
+    if as_of > default.as_of:
+        raise ConfigurationError(f"--as-of: {args.as_of} lies in the future")
     options = LearnOptions(
-        as_of=_instant(args.as_of) if args.as_of else default.as_of,
+        as_of=as_of,
         lookback_days=args.lookback_days or default.lookback_days,
         force=args.force,
         dry_run=args.dry_run,
@@ -275,6 +285,13 @@ def _learn(args: argparse.Namespace, settings: Settings) -> int:
         said = f"{result.reason} ({result.seconds:.1f} s)" if result else f"failed, {run.error}"
         sys.stdout.write(f"{client_id}: {said}\n")
     return EXIT_OK if all(run.result for run in runs.values()) else EXIT_FAILED
+
+
+def _days(text: str) -> int:
+    days = int(text)
+    if not 1 <= days <= _LOOKBACK_DAYS_MAX:
+        raise argparse.ArgumentTypeError(f"must lie in 1..{_LOOKBACK_DAYS_MAX}, not {days}")
+    return days
 
 
 def _instant(text: str) -> dt.datetime:
