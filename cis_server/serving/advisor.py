@@ -9,23 +9,34 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from typing import Final
 
 from cis_server.domain.clients import Icp
 from cis_server.domain.lead import Lead
 from cis_server.domain.live_state import PatternKey, PatternRecord, StoredLead
 from cis_server.domain.model_info import ModelInfo
+from cis_server.domain.patterns import HowPattern, WhenPattern
 from cis_server.domain.stored import Stored
 from cis_server.domain.vocabulary import PatternType, Source, Tier
+from cis_server.domain.what_pattern import WhatPattern
 from cis_server.errors import NotFound
-from cis_server.serving.answers import ChannelsAnswer, TimingAnswer
+from cis_server.serving.answers import (
+    ChannelsAnswer,
+    ContentAnswer,
+    PromptContextAnswer,
+    SequenceAnswer,
+    TimingAnswer,
+)
 from cis_server.serving.channel_plan import DEFAULT_CHANNELS
 from cis_server.serving.channels import ChannelsRequest, channels_answer
+from cis_server.serving.content import content_answer
 from cis_server.serving.decisions import DecisionLog
 from cis_server.serving.draws import draws_for
-from cis_server.serving.freshness import may_answer, pattern_info
+from cis_server.serving.freshness import combined_info, may_answer, pattern_info
 from cis_server.serving.pattern_cache import ResidentPattern
 from cis_server.serving.ports import LeadReader
+from cis_server.serving.prompt_context import PromptPatterns, prompt_lines
 from cis_server.serving.scoring_answers import (
     ScoringContext,
     WeightsAnswer,
@@ -33,6 +44,7 @@ from cis_server.serving.scoring_answers import (
     scoring_context,
     weights_in_force,
 )
+from cis_server.serving.sequence import SequenceMaterial, SequenceRequest, sequence_answer
 from cis_server.serving.store import SnapshotStore
 from cis_server.serving.timing import TimingRequest, places_of, timing_answer
 from cis_server.serving.timing_plan import DEFAULT_TIMING
@@ -196,6 +208,99 @@ class Advisor:
             completed_channels(request, stored, score.tier, suppressed=score.suppressed)
         )
 
+    def sequence(self, request: SequenceRequest) -> SequenceAnswer:
+        """A plan of touches for a tier, or for a lead that is given and scored as of now.
+
+        Raises:
+            NotFound: there is no such client.
+        """
+        client = self._store.client(request.client_id)
+        if request.lead is not None and request.tier is None:
+            request = self._scored(request, request.lead)
+        when, when_usable, when_model = self._pattern(request.client_id, PatternType.WHEN)
+        how, how_usable, how_model = self._pattern(request.client_id, PatternType.HOW)
+        timing = when.timing if when is not None and when_usable else None
+        channels = how.channels if how is not None and how_usable else None
+        learned = when.pattern if when is not None and timing is not None else None
+        answer, decision = sequence_answer(
+            SequenceMaterial(
+                timing=timing or DEFAULT_TIMING,
+                timing_model=when_model,
+                channels=channels or DEFAULT_CHANNELS,
+                channels_model=how_model,
+                mean_touches=learned.avg_touches_to_convert
+                if isinstance(learned, WhenPattern) and timing is not None and timing.share > 0.0
+                else None,
+            ),
+            request,
+            client.client,
+            client.campaign(request.campaign_id),
+            self._clock(),
+            partial(draws_for, request.lead_id, request.client_id),
+        )
+        if decision is not None:
+            self._decisions.add(decision)
+        return answer
+
+    def sequence_of_lead(
+        self, request: SequenceRequest, timeout_seconds: float = LEAD_SECONDS
+    ) -> SequenceAnswer:
+        """`sequence` for the stored lead `request.lead_id` names, scored as of now.
+
+        Raises:
+            NotFound: there is no such client or lead.
+            StoreUnavailable: the lead could not be read in time.
+        """
+        stored = self._stored_lead(request.client_id, request.lead_id or "", timeout_seconds)
+        return self.sequence(completed_sequence(request, stored))
+
+    def content(self, client_id: str, channel: str | None) -> ContentAnswer:
+        """What content converts on a channel, or on all together.
+
+        Raises:
+            NotFound: there is no such client.
+        """
+        self._store.client(client_id)
+        resident, usable, model = self._pattern(client_id, PatternType.WHAT)
+        pattern = resident.pattern if resident is not None and usable else None
+        return content_answer(pattern if isinstance(pattern, WhatPattern) else None, channel, model)
+
+    def prompt_context(
+        self, client_id: str, channel: str | None, max_lines: int
+    ) -> PromptContextAnswer:
+        """What was learned, as sentences for a prompt.
+
+        Raises:
+            NotFound: there is no such client.
+        """
+        self._store.client(client_id)
+        models: dict[str, ModelInfo] = {}
+        learned: dict[PatternType, Stored | None] = {}
+        for kind in (PatternType.WHAT, PatternType.WHEN, PatternType.HOW):
+            resident, _, models[kind.value] = self._pattern(client_id, kind)
+            trusted = models[kind.value].source is not Source.DEFAULT
+            learned[kind] = resident.pattern if resident is not None and trusted else None
+        what, when, how = learned.values()
+        patterns = PromptPatterns(
+            what=what if isinstance(what, WhatPattern) else None,
+            when=when if isinstance(when, WhenPattern) else None,
+            how=how if isinstance(how, HowPattern) else None,
+        )
+        # Lines hold nothing but what was learned: types that were not have no say in the source.
+        told = {name: info for name, info in models.items() if info.source is not Source.DEFAULT}
+        return PromptContextAnswer(
+            lines=prompt_lines(patterns, channel, max_lines),
+            model=combined_info(told or models),
+        )
+
+    def require_client(self, client_id: str) -> None:
+        """Make sure that there is such a client.
+
+        Raises:
+            NotFound: there is none.
+        """
+        self._store.client(client_id)
+
     def stored_leads(
         self, client_id: str, lead_ids: Sequence[str], timeout_seconds: float = LEAD_SECONDS
     ) -> Mapping[str, StoredLead]:
@@ -234,6 +339,19 @@ class Advisor:
         usable = record is not None and may_answer(record.valid_until, now, database_away=away)
         return resident, usable, pattern_info(record, now, database_away=away)
 
+    def _scored(self, request: SequenceRequest, lead: Lead) -> SequenceRequest:
+        """The request with what scoring the lead tells of it."""
+        context = self.scoring_context(request.client_id, campaign_id=request.campaign_id)
+        score = scored_lead(lead, context)
+        return replace(
+            request,
+            tier=score.tier,
+            suppressed=score.suppressed,
+            suppression_reason=score.suppression_reason,
+            timezone=request.timezone or lead.timezone,
+            places=request.places or places_of(lead),
+        )
+
     def _stored_lead(self, client_id: str, lead_id: str, timeout_seconds: float) -> StoredLead:
         found = self.stored_leads(client_id, (lead_id,), timeout_seconds).get(lead_id)
         if found is None:
@@ -265,4 +383,19 @@ def completed_channels(
         suppressed=suppressed,
         campaign_id=request.campaign_id or stored.campaign_id,
         used_channels=request.used_channels or stored.used_channels,
+    )
+
+
+def completed_sequence(request: SequenceRequest, stored: StoredLead) -> SequenceRequest:
+    """The request with the stored lead, its campaign and its touches.
+
+    When the caller says which channels were used, the time of the last stored touch still counts:
+    it is the latest one that is known.
+    """
+    return replace(
+        request,
+        lead=stored.lead,
+        campaign_id=request.campaign_id or stored.campaign_id,
+        used_channels=request.used_channels or stored.used_channels,
+        last_touch_time=request.last_touch_time or stored.last_touch_at,
     )

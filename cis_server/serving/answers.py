@@ -7,12 +7,13 @@ aware UTC datetimes, rates fractions 0..1.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 
 from cis_server.domain.model_info import ModelInfo
-from cis_server.domain.rates import RateEstimate
-from cis_server.domain.vocabulary import Source, Tier, Verdict
+from cis_server.domain.rates import RateEstimate, SegmentRate
+from cis_server.domain.vocabulary import PatternType, Source, Tier, Verdict
 
 
 class ZoneSource(StrEnum):
@@ -185,4 +186,121 @@ class ChannelsAnswer:
     decision_id: str
     propensity: float
     """That of `next_channel`; 1 when there is none."""
+    model: ModelInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlannedTouch:
+    """One touch of a plan."""
+
+    touch_number: int
+    """Counted with those already sent."""
+    channel: str
+    scheduled: dt.datetime
+    local_time: str
+    """`scheduled` on the lead's clock: ISO 8601 with the offset then in force."""
+    timezone: str
+    gap_days: float | None
+    """Days since the touch before; None when there was none or its time is not known."""
+    source: Source
+    """Of time and channel, the weaker one."""
+    confidence: float
+    """Of the same; 0 for defaults."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SequenceAnswer:
+    """A plan of touches."""
+
+    touches: tuple[PlannedTouch, ...]
+    """In order of time; empty when no channel is open."""
+    estimate: RateEstimate | None
+    """Of leads contacted in this order; None when that was not learned."""
+    why_not: WhyNot | None
+    """Why there are no touches; None when there are."""
+    why_not_text: str
+    """The same in plain words; empty when there are."""
+    decision_id: str
+    propensity: float
+    model: ModelInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentRanking:
+    """Values of one kind of content by what the evidence says of them."""
+
+    effective: tuple[SegmentRate, ...] = ()
+    """Best first."""
+    ineffective: tuple[SegmentRate, ...] = ()
+    """Worst first."""
+    undecided: tuple[SegmentRate, ...] = ()
+    """By lower bound."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LengthAdvice:
+    """How long a text should be, in `unit`."""
+
+    optimal: int | None
+    """None when length was found to make no difference, or nothing is known of the channel."""
+    range_min: int | None
+    range_max: int | None
+    unit: str
+    """``words`` or ``characters``."""
+    verdict: Verdict
+    estimate: RateEstimate | None
+    """Of the best lengths."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PersonalizationEffect:
+    """What a way of personalising does."""
+
+    value: str
+    present: RateEstimate | None
+    absent: RateEstimate | None
+    lift: float | None
+    verdict: Verdict
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContentAnswer:
+    """What content converts; the unit of every rate is the message."""
+
+    pain_points: ContentRanking
+    ctas: ContentRanking
+    angles: ContentRanking
+    subject_patterns: ContentRanking
+    optimal_length: LengthAdvice
+    personalization_lift: tuple[PersonalizationEffect, ...]
+    """Best first."""
+    template_ranking: tuple[SegmentRate, ...]
+    """By lower bound."""
+    model: ModelInfo
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptLine:
+    """One sentence with the numbers behind it."""
+
+    text: str
+    """Ends with sample and band of confidence."""
+    type: PatternType
+    key: str
+    """Of the pattern's content, e.g. ``pain_points``."""
+    estimate: RateEstimate | None
+    """The rate it speaks of; None when it speaks of none."""
+    figures: Mapping[str, float]
+    """Further figures it names, by name with the unit in it."""
+    sample_size: int
+    confidence: float
+    """0..1."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PromptContextAnswer:
+    """What was learned, as sentences."""
+
+    lines: tuple[PromptLine, ...]
+    """Content, timing, channels."""
     model: ModelInfo

@@ -83,14 +83,17 @@ def channels_answer(
     closed = closed_reasons(plan, request, policy, campaign)
     ranked = plan.ranked(tuple(closed), request.tier)
     allowed = [entry for entry in ranked if closed[entry.channel] is None]
-    pool = _diverse(allowed, request.used_channels)
+    pool = diverse_pool(allowed, request.used_channels)
     propensities: dict[str, float] = {}
     next_channel: str | None = None
     if pool:
-        best = _best(plan, pool, request)
-        share = policy.exploration_share
+        best = best_next(plan, pool, request.tier, request.used_channels)
         choice = choose(
-            [entry.estimate for entry in pool], best, share, draws, baseline=plan.baseline
+            [entry.estimate for entry in pool],
+            best.index,
+            policy.exploration_share,
+            draws,
+            baseline=plan.baseline,
         )
         next_channel = pool[choice.index].channel
         propensities = {
@@ -160,7 +163,7 @@ def closed_reasons(
     return {name: reason(name) for name in names}
 
 
-def _diverse(allowed: Sequence[RankedChannel], used: Sequence[str]) -> list[RankedChannel]:
+def diverse_pool(allowed: Sequence[RankedChannel], used: Sequence[str]) -> list[RankedChannel]:
     """Without the channel of the last touches when it was used often enough in a row.
 
     Where it is the only one allowed it stays: a lead reachable by e-mail alone is not given up.
@@ -171,23 +174,52 @@ def _diverse(allowed: Sequence[RankedChannel], used: Sequence[str]) -> list[Rank
     return [entry for entry in allowed if entry.channel != last[0]]
 
 
-def _best(plan: ChannelPlan, pool: Sequence[RankedChannel], request: ChannelsRequest) -> int:
-    """Index of the channel to use next (consumption sheet, section 2, steps 3, 4 and 6)."""
+@dataclass(frozen=True, slots=True)
+class NextChannel:
+    """The channel to use next."""
+
+    index: int
+    """Its place in the pool it was chosen from."""
+    learned: bool
+    """Whether learning chose it; else the default order did."""
+
+
+def best_next(
+    plan: ChannelPlan, pool: Sequence[RankedChannel], tier: Tier | None, used: Sequence[str]
+) -> NextChannel:
+    """The channel to use next (consumption sheet, section 2, steps 3, 4 and 6).
+
+    Args:
+        plan: what was learned.
+        pool: channels that may be used next, best first; not empty.
+        tier: of the lead; None: all together.
+        used: channels of the touches so far, in order.
+    """
     names = [entry.channel for entry in pool]
-    used = request.used_channels
+    by_rate = plan.has_rates(tier)
     wanted: str | None = None
+    learned = by_rate
     if not used:
         wanted = plan.best_first_channel
-    elif (
-        request.tier is Tier.HOT
+        learned = by_rate or wanted in names
+    elif calls_now(plan, tier, used):
+        wanted = "voice"
+        learned = by_rate or wanted in names
+    elif not by_rate:
+        wanted = plan.after(used[-1], names)
+        learned = wanted is not None
+        wanted = wanted or _planned(len(used), names)
+    return NextChannel(names.index(wanted) if wanted in names else 0, learned)
+
+
+def calls_now(plan: ChannelPlan, tier: Tier | None, used: Sequence[str]) -> bool:
+    """Whether a hot lead that was not called yet should be called with the next touch."""
+    return (
+        tier is Tier.HOT
         and len(used) + 1 == HOT_VOICE_TOUCH
         and "voice" not in used
         and plan.hot_voice()
-    ):
-        wanted = "voice"
-    elif not plan.has_rates(request.tier):
-        wanted = plan.after(used[-1], names) or _planned(len(used), names)
-    return names.index(wanted) if wanted in names else 0
+    )
 
 
 def _planned(sent: int, names: Sequence[str]) -> str | None:
@@ -248,13 +280,14 @@ def _choice(
         verdict=entry.verdict,
         allowed=why_not is None,
         why_not=why_not,
-        why_not_text=_why_not_text(entry.channel, why_not, request.tier),
+        why_not_text=why_not_text(entry.channel, why_not, request.tier),
         propensity=propensities.get(entry.channel, 0.0),
         basis=entry.basis,
     )
 
 
-def _why_not_text(channel: str, why_not: WhyNot | None, tier: Tier | None) -> str:
+def why_not_text(channel: str, why_not: WhyNot | None, tier: Tier | None) -> str:
+    """Why a channel may not be used, in plain words; empty when it may."""
     if why_not is None:
         return ""
     if why_not is WhyNot.CONTACT_DATA:

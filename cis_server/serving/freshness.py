@@ -9,6 +9,7 @@ defaults that are surely worse.
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Mapping
 
 from cis_server.domain.live_state import PatternRecord
 from cis_server.domain.model_info import DEFAULT_MODEL, ModelInfo
@@ -60,3 +61,41 @@ def pattern_info(
         confidence=record.confidence,
         stale=expired,
     )
+
+
+def weaker(*sources: Source) -> Source:
+    """The least sure of several sources."""
+    return min(sources, key=_SUREST_LAST.index)
+
+
+def combined_info(parts: Mapping[str, ModelInfo]) -> ModelInfo:
+    """What to say of an answer that rests on several patterns.
+
+    Versions stand side by side (``how:3 when:2``); of everything else the weakest counts: the
+    oldest instant, the smallest sample and confidence among the parts that were learned. Where some
+    parts were learned and others are defaults, the whole is a blend.
+
+    Args:
+        parts: by name, in any order; not empty.
+    """
+    known = {name: info for name, info in parts.items() if info.computed_at is not None}
+    if not known:
+        return DEFAULT_MODEL
+    learned = [info for info in parts.values() if info.source is not Source.DEFAULT]
+    source = weaker(*(info.source for info in parts.values()))
+    if source is Source.DEFAULT and learned:
+        source = Source.BLENDED
+    telling = learned or list(known.values())
+    ends = [info.valid_until for info in known.values() if info.valid_until is not None]
+    return ModelInfo(
+        model_version=" ".join(f"{name}:{known[name].model_version}" for name in sorted(known)),
+        source=source,
+        computed_at=min(i.computed_at for i in known.values() if i.computed_at is not None),
+        valid_until=min(ends, default=None),
+        sample_size=min(info.sample_size for info in telling),
+        confidence=min(info.confidence for info in telling),
+        stale=any(info.stale for info in known.values()),
+    )
+
+
+_SUREST_LAST = (Source.DEFAULT, Source.BLENDED, Source.POOLED, Source.LEARNED)

@@ -1,4 +1,4 @@
-"""`cis.v1.RecommendationService`: when, and through which channel."""
+"""`cis.v1.RecommendationService`: when, through which channel, with what, in which order."""
 
 from __future__ import annotations
 
@@ -8,11 +8,20 @@ from cis_client.v1 import recommendation_service_pb2 as recommendation
 from cis_client.v1 import recommendation_service_pb2_grpc as recommendation_grpc
 from cis_server.domain.tiers import tier_of
 from cis_server.rpc.deadlines import remaining_seconds
+from cis_server.rpc.messages.content import content_message
+from cis_server.rpc.messages.prompts import prompt_context_message
 from cis_server.rpc.messages.recommendations import channels_message, timing_message
+from cis_server.rpc.messages.sequences import sequence_message, sequence_request
 from cis_server.rpc.messages.values import TIER_OF_NUMBER, instant
 from cis_server.serving.advisor import Advisor
 from cis_server.serving.channels import ChannelsRequest
+from cis_server.serving.prompt_context import DEFAULT_LINES
 from cis_server.serving.timing import Place, TimingRequest
+
+WHY_NOT_KEY = "cis-why-not"
+"""Trailing metadata of a plan without touches: the reason, as `ChannelChoice.why_not` names it."""
+WHY_NOT_TEXT_KEY = "cis-why-not-text"
+"""The same in plain words."""
 
 
 class RecommendationService(recommendation_grpc.RecommendationServiceServicer):
@@ -46,6 +55,42 @@ class RecommendationService(recommendation_grpc.RecommendationServiceServicer):
             return channels_message(self._advisor.channels(asked))
         left = remaining_seconds(context, self._store_seconds)
         return channels_message(self._advisor.channels_of_lead(asked, left))
+
+    def GetSequence(  # noqa: N802
+        self, request: recommendation.GetSequenceRequest, context: grpc.ServicerContext
+    ) -> recommendation.GetSequenceResponse:
+        """A plan of touches; without any, the trailing metadata say why."""
+        asked = sequence_request(request)
+        if asked.lead_id is None or asked.lead is not None:
+            answer = self._advisor.sequence(asked)
+        else:
+            left = remaining_seconds(context, self._store_seconds)
+            answer = self._advisor.sequence_of_lead(asked, left)
+        if answer.why_not is not None:
+            context.set_trailing_metadata(
+                (
+                    (WHY_NOT_KEY, answer.why_not.value),
+                    (WHY_NOT_TEXT_KEY, _ascii(answer.why_not_text)),
+                )
+            )
+        return sequence_message(answer)
+
+    def GetContent(  # noqa: N802
+        self, request: recommendation.GetContentRequest, _context: grpc.ServicerContext
+    ) -> recommendation.GetContentResponse:
+        """What content converts on a channel."""
+        channel = request.channel if request.HasField("channel") else None
+        return content_message(self._advisor.content(request.client_id, channel))
+
+    def GetPromptContext(  # noqa: N802
+        self, request: recommendation.GetPromptContextRequest, _context: grpc.ServicerContext
+    ) -> recommendation.GetPromptContextResponse:
+        """What was learned, as sentences."""
+        channel = request.channel if request.HasField("channel") else None
+        most = request.max_lines if request.HasField("max_lines") else DEFAULT_LINES
+        return prompt_context_message(
+            self._advisor.prompt_context(request.client_id, channel, most)
+        )
 
 
 def _timing_request(request: recommendation.GetTimingRequest) -> TimingRequest:
@@ -82,3 +127,8 @@ def _channels_request(request: recommendation.GetChannelsRequest) -> ChannelsReq
         available_channels=tuple(request.available_channels),
         used_channels=tuple(request.used_channels),
     )
+
+
+def _ascii(text: str) -> str:
+    """Text as metadata can carry it."""
+    return text.encode("ascii", "replace").decode()
