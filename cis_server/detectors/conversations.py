@@ -5,16 +5,12 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
+from cis_server.detectors.conversation_pattern_threads import ENDED, INBOUND, WON
 from cis_server.detectors.rounding import rounded, rounded_rate
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.dataset import Dataset
 from cis_server.domain.patterns import ConversationQuality, SentimentCount
-from cis_server.domain.vocabulary import ThreadOutcome, ThreadStatus
 from cis_server.stats.rates import estimate_segments
-
-_WON = (ThreadOutcome.CONVERTED.value, ThreadOutcome.MEETING_BOOKED.value)
-_ENDED = (ThreadStatus.RESOLVED.value, ThreadStatus.CONVERTED.value, ThreadStatus.DEAD.value)
-_INBOUND = "inbound"
 
 
 def conversation_quality(
@@ -34,12 +30,9 @@ def conversation_quality(
     window = dataset.window
     threads = dataset.threads.filter(
         pl.col("created_at").is_between(window.start, window.as_of), pl.col("channel").is_not_null()
-    ).with_columns(
-        won=pl.col("outcome").is_in(_WON).fill_null(False),
-        ended=pl.col("status").is_in(_ENDED) | pl.col("outcome").is_in(_WON).fill_null(False),
-    )
+    ).with_columns(won=WON, ended=ENDED)
     inbound = dataset.messages.filter(
-        pl.col("direction") == _INBOUND, pl.col("sent_at") <= window.as_of
+        pl.col("direction") == INBOUND, pl.col("sent_at") <= window.as_of
     ).join(threads.select("thread_id", "channel"), on="thread_id", how="inner")
     rows = (
         threads.group_by("channel")

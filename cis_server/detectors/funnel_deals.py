@@ -16,7 +16,7 @@ import polars as pl
 
 from cis_server.detectors.blocks import Blocks, InsufficientData
 from cis_server.detectors.flag_effects import difference, flag_effect, flag_levels
-from cis_server.detectors.funnel_population import FunnelPopulation, one_row_each, tier_codes
+from cis_server.detectors.funnel_population import FunnelPopulation
 from cis_server.detectors.funnel_values import (
     deal_values,
     in_currency,
@@ -29,6 +29,7 @@ from cis_server.detectors.levels import Levels, banded, levels
 from cis_server.detectors.rounding import rounded, rounded_rate
 from cis_server.detectors.segments import Judged, Segments
 from cis_server.detectors.settings import DetectorSettings
+from cis_server.detectors.unit_strata import one_row_each, tier_codes
 from cis_server.domain.funnel_pattern import (
     Insight,
     LostDeals,

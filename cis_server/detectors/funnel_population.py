@@ -13,17 +13,15 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from cis_server.detectors.risk_set import RiskSet
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.dataset import Dataset
 from cis_server.domain.local_time import find_zone, local_clock
-from cis_server.domain.vocabulary import MeetingOutcome, Tier
-from cis_server.stats.arrays import BoolArray, IntArray
+from cis_server.domain.vocabulary import MeetingOutcome
+from cis_server.stats.arrays import IntArray
 
 DAY_MICROSECONDS = 86_400_000_000
 DAYS_AHEAD_EDGES = (1.0, 2.0, 4.0, 8.0, 15.0)
 DAYS_AHEAD_LABELS = ("under 1", "1", "2–3", "4–7", "8–14", "15+")
-_TIERS = tuple(tier.label for tier in Tier)
 _TOOK_PLACE = (MeetingOutcome.GOOD.value, MeetingOutcome.BAD.value)
 _CALLED_OFF = (MeetingOutcome.CANCELLED.value, MeetingOutcome.RESCHEDULED.value)
 
@@ -106,34 +104,6 @@ def ahead_codes(meetings: pl.DataFrame) -> IntArray:
     """Band of the days from booking to meeting, as an index into `DAYS_AHEAD_LABELS`."""
     days = meetings["days_ahead"].fill_null(0.0).to_numpy()
     return np.searchsorted(np.asarray(DAYS_AHEAD_EDGES), days, side="right").astype(np.int64)
-
-
-def tier_codes(rows: pl.DataFrame) -> IntArray:
-    """Tier of the lead as a number; unknown is one of its own."""
-    codes = rows["tier"].replace_strict(
-        _TIERS, range(len(_TIERS)), default=len(_TIERS), return_dtype=pl.Int64
-    )
-    return codes.to_numpy().astype(np.int64)
-
-
-def one_row_each(event: BoolArray, *codes: IntArray) -> RiskSet:
-    """A risk set whose units are single rows, in strata of every combination of the codes.
-
-    Args:
-        event: per unit, whether it succeeded.
-        codes: per unit and confounder, a number from 0.
-    """
-    stratum = np.zeros(event.size, dtype=np.int64)
-    for code in codes:
-        stratum = stratum * (int(code.max(initial=0)) + 1) + code
-    used, stratum = np.unique(stratum, return_inverse=True)
-    return RiskSet(
-        first=np.arange(event.size),
-        rows=np.ones(event.size, dtype=np.int64),
-        stratum=stratum.astype(np.int64),
-        event=event,
-        strata=max(1, used.size),
-    )
 
 
 def _past_meetings(

@@ -20,14 +20,13 @@ from cis_server.detectors.funnel_population import (
     DAYS_AHEAD_LABELS,
     FunnelPopulation,
     ahead_codes,
-    one_row_each,
-    tier_codes,
 )
 from cis_server.detectors.levels import banded, coded_levels, levels
 from cis_server.detectors.rounding import rounded, rounded_rate
 from cis_server.detectors.segments import Judged, Segments
 from cis_server.detectors.send_times import DAYS, HOURS
 from cis_server.detectors.settings import DetectorSettings
+from cis_server.detectors.unit_strata import one_row_each, tier_codes
 from cis_server.domain.clock_rates import DayRate, HourRate
 from cis_server.domain.envelope import FlagEffect
 from cis_server.domain.funnel_pattern import Insight, ShowRate

@@ -8,10 +8,12 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from cis_server.detectors.blocks import InsufficientData, failure
+from cis_server.detectors.conversation_pattern import detect_conversation
 from cis_server.detectors.funnel import detect_funnel
 from cis_server.detectors.how import detect_how
 from cis_server.detectors.outcomes import Population, population
 from cis_server.detectors.settings import DetectorSettings
+from cis_server.detectors.what import detect_what
 from cis_server.detectors.when import detect_when
 from cis_server.detectors.who import detect_who
 from cis_server.domain.dataset import Dataset
@@ -35,9 +37,11 @@ class Detector(Protocol):
 
 DETECTORS: Mapping[PatternType, Detector] = {
     PatternType.WHO: detect_who,
+    PatternType.WHAT: detect_what,
     PatternType.WHEN: detect_when,
     PatternType.HOW: detect_how,
     PatternType.FUNNEL: detect_funnel,
+    PatternType.CONVERSATION: detect_conversation,
 }
 """Every detector, in the order they are run."""
 

@@ -7,6 +7,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
+from conversation_frames import with_conversations
 from detector_frames import outreach, shuffled
 from funnel_frames import with_pipeline
 
@@ -36,7 +37,7 @@ def full(leads: int, seed: int = 1) -> Dataset:
     data = outreach(seed=seed, leads=leads, columns=columns, channels=("email", "sms", "voice"))
     opened = pl.col("activity_id").hash(seed=1) % 5 == 0
     return replace(
-        with_pipeline(data),
+        with_conversations(with_pipeline(data)),
         activities=data.activities.with_columns(
             human_opened_at=pl.when(opened).then(pl.col("occurred_at") + pl.duration(minutes=61)),
             minutes_to_open=pl.when(opened).then(61.123456),
