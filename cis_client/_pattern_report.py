@@ -228,9 +228,13 @@ def _rate_cells(estimate: RateEstimate, verdict: str) -> tuple[str, ...]:
         number(estimate.sample),
         number(estimate.converted),
         UNKNOWN if lift is None else f"{lift:.2f}",
-        f"{estimate.q_value:.3f}" if estimate.HasField("q_value") else UNKNOWN,
+        _q_value(estimate.q_value) if estimate.HasField("q_value") else UNKNOWN,
         verdict or UNKNOWN,
     )
+
+
+def _q_value(value: float) -> str:
+    return "<0.001" if value < 0.0005 else f"{value:.3f}"
 
 
 def _holds_lists(item: Message) -> bool:

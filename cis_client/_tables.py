@@ -122,4 +122,4 @@ def _wrapped(text: str, width: int) -> list[str]:
 def _is_figure(cell: str) -> bool:
     if cell in {"", UNKNOWN}:
         return True
-    return all(each.isdigit() or each in " .,–-+%×" for each in cell)
+    return all(each.isdigit() or each in " .,–-+%×<" for each in cell)

@@ -158,6 +158,15 @@ def _nested_names(message: Message) -> list[str]:
     return found
 
 
+@pytest.mark.parametrize(("q", "shown"), [(0.0, "<0.001"), (0.0004, "<0.001"), (0.012, "0.012")])
+def test_no_q_value_is_zero(q: float, shown: str) -> None:
+    pattern = Pattern()
+    segment = pattern.who.title_rankings.add(value="ceo")
+    segment.estimate.q_value = q
+    *_, table = pattern_report(GetPatternResponse(pattern=pattern), 5)
+    assert table.splitlines()[-1].split()[-2] == shown
+
+
 def test_numbered_names_come_in_the_order_of_their_numbers() -> None:
     pattern = Pattern()
     for name in ("touch_10_plus", "touch_2", "touch_1"):
