@@ -8,7 +8,6 @@ from cis_server.detectors.outcomes import Label, Population, population
 from cis_server.detectors.runner import DETECTORS, Detector, DetectorOutcome, run_detectors
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.detectors.what import detect_what
-from cis_server.detectors.what import detect_what
 from cis_server.detectors.when import detect_when
 from cis_server.detectors.who import detect_who
 
@@ -23,7 +22,6 @@ __all__ = [
     "detect_conversation",
     "detect_funnel",
     "detect_how",
-    "detect_what",
     "detect_what",
     "detect_when",
     "detect_who",

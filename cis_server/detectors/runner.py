@@ -14,7 +14,6 @@ from cis_server.detectors.how import detect_how
 from cis_server.detectors.outcomes import Population, population
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.detectors.what import detect_what
-from cis_server.detectors.what import detect_what
 from cis_server.detectors.when import detect_when
 from cis_server.detectors.who import detect_who
 from cis_server.domain.dataset import Dataset
@@ -38,7 +37,6 @@ class Detector(Protocol):
 
 DETECTORS: Mapping[PatternType, Detector] = {
     PatternType.WHO: detect_who,
-    PatternType.WHAT: detect_what,
     PatternType.WHAT: detect_what,
     PatternType.WHEN: detect_when,
     PatternType.HOW: detect_how,
