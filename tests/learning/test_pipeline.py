@@ -15,6 +15,7 @@ from cis_server.detectors.runner import DETECTORS
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.dataset import Dataset
 from cis_server.domain.learned import Learned
+from cis_server.domain.patterns import PATTERN_CLASSES
 from cis_server.domain.propensity import PropensityModel
 from cis_server.domain.runs import LearnOptions, RunResult
 from cis_server.domain.vocabulary import PatternStatus, PatternType, Promotion
@@ -184,7 +185,12 @@ def few(data: Dataset, leads: int) -> Dataset:
     kept = data.leads.sort("lead_id").head(leads)
     ids = kept["lead_id"].implode()
     return dataclasses.replace(
-        data, leads=kept, activities=data.activities.filter(pl.col("lead_id").is_in(ids))
+        data,
+        leads=kept,
+        **{
+            name: getattr(data, name).filter(pl.col("lead_id").is_in(ids))
+            for name in ("activities", "meetings", "deals", "threads")
+        },
     )
 
 
@@ -309,3 +315,15 @@ def test_the_cohort_is_followed_for_the_same_time() -> None:
     assert float(rows.converted.mean() or 0) == pytest.approx(true, rel=0.2)
     resolved = weights_rows(run)
     assert "open" not in set(resolved.leads["label"])
+
+
+def test_what_follows_the_booking_is_learned_and_stored() -> None:
+    stored = {pattern.type: pattern for pattern in planted().patterns}
+    statuses = {outcome.type: outcome.status for outcome in planted().result.patterns}
+    for kind in (PatternType.FUNNEL, PatternType.CONVERSATION):
+        assert statuses[kind] is PatternStatus.OK
+        content = json.loads(json.dumps(stored[kind].content, allow_nan=False))
+        assert PATTERN_CLASSES[kind].from_json(content).to_json() == stored[kind].content
+        assert stored[kind].confidence == content["envelope"]["confidence"]
+        broken = [b for b in content["envelope"]["blocks"] if b["status"] == "error"]
+        assert broken == []
