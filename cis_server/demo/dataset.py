@@ -7,6 +7,7 @@ test holds the two ways against each other on a real Postgres.
 from __future__ import annotations
 
 import dataclasses
+import datetime as dt
 import hashlib
 
 import polars as pl
@@ -65,7 +66,8 @@ def to_dataset(simulation: Simulation, client_id: str, window: Window) -> Datase
         activities=_ordered("activities", activities.filter(seen & inside).sort(keys)),
         email_events=_ordered("email_events", events.filter(seen & inside)),
         meetings=_ordered(
-            "meetings", _meetings(tables, touched).filter(pl.col("booked_at") >= window.start)
+            "meetings",
+            _meetings(tables, touched, window.as_of).filter(pl.col("booked_at") >= window.start),
         ),
         deals=_ordered("deals", _deals(tables, touched)),
         deal_stages=_ordered("deal_stages", _deal_stages(tables)),
@@ -227,7 +229,9 @@ def _hashed(domains: pl.Series) -> pl.Series:
     return domains.replace_strict(keys, default=None, return_dtype=pl.String)
 
 
-def _meetings(tables: dict[str, pl.DataFrame], touched: pl.DataFrame) -> pl.DataFrame:
+def _meetings(
+    tables: dict[str, pl.DataFrame], touched: pl.DataFrame, as_of: dt.datetime
+) -> pl.DataFrame:
     deals = tables["deals"].group_by("meeting_id").agg(pl.col("deal_id").min())
     touches = touched.select("lead_id", "occurred_at", converting_channel="channel")
     rows = tables["meetings"].join(deals, on="meeting_id", how="left").sort("booked_at")
@@ -238,7 +242,11 @@ def _meetings(tables: dict[str, pl.DataFrame], touched: pl.DataFrame) -> pl.Data
         by="lead_id",
         check_sortedness=False,
     )
-    return rows.sort("meeting_id")
+    # A meeting still to come has no outcome yet, not even a pending one.
+    ahead = pl.coalesce("outcome_at", "scheduled_at") > as_of
+    return rows.with_columns(outcome=pl.when(ahead).then(None).otherwise(pl.col("outcome"))).sort(
+        "meeting_id"
+    )
 
 
 def _deals(tables: dict[str, pl.DataFrame], touched: pl.DataFrame) -> pl.DataFrame:

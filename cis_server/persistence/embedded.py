@@ -52,7 +52,6 @@ _SERVER_OPTIONS = {
     "work_mem": "32MB",
     "maintenance_work_mem": "128MB",
     "max_wal_size": "4GB",
-    "wal_compression": "on",
     # Containers often give /dev/shm 64 MB, which parallel queries exceed.
     "dynamic_shared_memory_type": "mmap",
     "huge_pages": "off",

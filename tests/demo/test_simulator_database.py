@@ -46,6 +46,32 @@ def test_every_row_is_stored(two_small: Simulation, stored: str) -> None:
     assert clients == [("active", "auto")]
 
 
+_REFERENCES = """
+SELECT con.conrelid::regclass::text, con.confrelid::regclass::text,
+       array_agg(mine.attname ORDER BY k.place), array_agg(theirs.attname ORDER BY k.place)
+FROM pg_constraint con
+CROSS JOIN LATERAL unnest(con.conkey, con.confkey) WITH ORDINALITY k (mine, theirs, place)
+JOIN pg_attribute mine ON mine.attrelid = con.conrelid AND mine.attnum = k.mine
+JOIN pg_attribute theirs ON theirs.attrelid = con.confrelid AND theirs.attnum = k.theirs
+WHERE con.contype = 'f' AND con.conrelid::regclass::text = ANY(%s)
+GROUP BY con.oid, con.conrelid, con.confrelid
+"""
+
+
+def test_rows_that_are_stored_unchecked_refer_to_rows_that_exist(stored: str) -> None:
+    with psycopg.connect(stored) as connection:
+        references = connection.execute(_REFERENCES, (["activities", "email_events"],)).fetchall()
+        assert len(references) >= 5
+        for table, other, mine, theirs in references:
+            given = " AND ".join(f"a.{name} IS NOT NULL" for name in mine)
+            same = " AND ".join(f"a.{m} = b.{t}" for m, t in zip(mine, theirs, strict=True))
+            query = (
+                f"SELECT count(*) FROM {table} a"
+                f" WHERE {given} AND NOT EXISTS (SELECT FROM {other} b WHERE {same})"
+            )
+            assert connection.execute(query).fetchone() == (0,), (table, other)
+
+
 @pytest.mark.parametrize("days", [45, 1_000])
 def test_the_direct_dataset_is_the_one_read_from_the_database(
     two_small: Simulation, stored: str, days: int
