@@ -25,6 +25,7 @@ from cis_server.persistence.connections import libpq_url, make_engine, tenant
 from cis_server.persistence.decisions import Decisions
 from cis_server.persistence.leads import get_leads, write_scores
 from cis_server.persistence.live_state import PostgresSnapshotSource
+from cis_server.persistence.patterns import PatternHistory
 from cis_server.persistence.runs import Runs
 from cis_server.rpc.server import Server, ServerOptions, Services
 from cis_server.rpc.services.admin import AdminService
@@ -163,7 +164,12 @@ def rpc_server(settings: Settings, database_url: str, port: int) -> Iterator[Ser
         services = Services(
             scoring=ScoringService(advisor, leads, now, store_seconds=settings.store_seconds),
             recommendations=RecommendationService(advisor, store_seconds=settings.store_seconds),
-            patterns=PatternService(advisor),
+            patterns=PatternService(
+                advisor,
+                PatternHistory(engine),
+                now,
+                call_seconds=settings.call_seconds_max,
+            ),
             learning=LearningService(runs, now),
             admin=AdminService(Clients(engine), store.reload_client),
         )

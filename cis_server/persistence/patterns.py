@@ -8,10 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import Connection, text
+from sqlalchemy import Connection, Engine, Row, text
 
+from cis_server.domain.pattern_history import HistoryPage, HistoryPosition, PatternVersion
 from cis_server.domain.runs import PatternOutcome
 from cis_server.domain.vocabulary import PatternType
+from cis_server.persistence.connections import Role, tenant
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -25,23 +27,6 @@ class NewPattern:
     confidence: float
     computed_at: dt.datetime
     valid_until: dt.datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PatternVersion:
-    """A pattern that was active once."""
-
-    type: PatternType
-    version: int
-    content: Mapping[str, Any]
-    sample_size: int
-    confidence: float
-    computed_at: dt.datetime
-    valid_until: dt.datetime
-    run_id: str
-    archived_at: dt.datetime
-    reason: str
-    """``replaced``, ``expired`` or ``rolled_back``."""
 
 
 def save_patterns(
@@ -139,6 +124,35 @@ def save_outcomes(
     )
 
 
+class PatternHistory:
+    """Reads earlier versions of patterns for dashboards.
+
+    Args:
+        engine: connections to the database.
+    """
+
+    def __init__(self, engine: Engine) -> None:
+        self._engine = engine
+
+    def read_history(
+        self,
+        client_id: str,
+        type_: PatternType | None,
+        limit: int,
+        after: HistoryPosition | None,
+        timeout_seconds: float,
+    ) -> HistoryPage:
+        """One page of `history_page`.
+
+        Raises:
+            StoreUnavailable: the database is away or did not answer within the time given.
+        """
+        with tenant(
+            self._engine, client_id, Role.READER, statement_seconds=timeout_seconds
+        ) as connection:
+            return history_page(connection, client_id, type_, limit, after)
+
+
 def list_history(
     connection: Connection,
     client_id: str,
@@ -167,18 +181,73 @@ def list_history(
             "limit": limit,
         },
     )
-    return [
-        PatternVersion(
-            type=PatternType(row.pattern_type),
-            version=row.version,
-            content=row.patterns,
-            sample_size=row.sample_size,
-            confidence=row.confidence,
-            computed_at=row.computed_at,
-            valid_until=row.valid_until,
-            run_id=row.run_id or "",
-            archived_at=row.archived_at,
-            reason=row.reason,
+    return [_version(row) for row in rows]
+
+
+def history_page(
+    connection: Connection,
+    client_id: str,
+    type_: PatternType | None,
+    limit: int,
+    after: HistoryPosition | None = None,
+) -> HistoryPage:
+    """Versions that are no longer active, of one type or of all, newest first.
+
+    Versions archived at the same instant (by one run) stand in the order of the types' names.
+
+    Args:
+        connection: with the rights of the client.
+        client_id: the client.
+        type_: which pattern; None: all.
+        limit: most versions given back, at least 1.
+        after: where the page before ended.
+    """
+    parameters: dict[str, Any] = {
+        "client": client_id,
+        "type": type_.value if type_ is not None else None,
+        "limit": limit + 1,
+    }
+    beyond = ""
+    if after is not None:
+        beyond = (
+            " AND (archived_at < :archived OR (archived_at = :archived AND (pattern_type > :after"
+            " OR (pattern_type = :after AND version < :version))))"
         )
-        for row in rows
-    ]
+        parameters |= {
+            "archived": after.archived_at,
+            "after": after.type.value,
+            "version": after.version,
+        }
+    rows = connection.execute(
+        text(
+            f"SELECT * FROM pattern_history WHERE {_OF_TYPE}{beyond}"
+            " ORDER BY archived_at DESC, pattern_type, version DESC LIMIT :limit"
+        ),
+        parameters,
+    ).all()
+    total = connection.execute(
+        text(f"SELECT count(*) FROM pattern_history WHERE {_OF_TYPE}"), parameters
+    ).scalar_one()
+    return HistoryPage(
+        versions=tuple(_version(row) for row in rows[:limit]), more=len(rows) > limit, total=total
+    )
+
+
+_OF_TYPE = (
+    "client_id = :client AND (CAST(:type AS text) IS NULL OR pattern_type = CAST(:type AS text))"
+)
+
+
+def _version(row: Row[Any]) -> PatternVersion:
+    return PatternVersion(
+        type=PatternType(row.pattern_type),
+        version=row.version,
+        content=row.patterns,
+        sample_size=row.sample_size,
+        confidence=row.confidence,
+        computed_at=row.computed_at,
+        valid_until=row.valid_until,
+        run_id=row.run_id or "",
+        archived_at=row.archived_at,
+        reason=row.reason,
+    )

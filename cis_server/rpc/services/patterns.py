@@ -2,19 +2,48 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from collections.abc import Callable
+from typing import Protocol
+
 import grpc
 
 from cis_client.v1 import pattern_service_pb2 as service
 from cis_client.v1 import pattern_service_pb2_grpc as service_grpc
 from cis_client.v1 import patterns_pb2
+from cis_server.domain.pattern_history import HistoryPage, HistoryPosition
 from cis_server.domain.vocabulary import PatternType, Source
 from cis_server.domain.weights import DEFAULT_WEIGHTS
 from cis_server.errors import InvalidInput, NotFound
+from cis_server.rpc.deadlines import remaining_seconds
+from cis_server.rpc.messages.history import version_message
 from cis_server.rpc.messages.patterns import pattern_message, run_status_message
 from cis_server.rpc.messages.runs import PATTERN_TYPE
 from cis_server.rpc.messages.scores import weights_message
 from cis_server.rpc.messages.values import model_message, timestamp
+from cis_server.rpc.pages import page_key, page_token
 from cis_server.serving.advisor import Advisor, PatternAnswer
+
+_HISTORY_PAGE = 10
+
+
+class HistoryReader(Protocol):
+    """Reads earlier versions of patterns."""
+
+    def read_history(
+        self,
+        client_id: str,
+        type_: PatternType | None,
+        limit: int,
+        after: HistoryPosition | None,
+        timeout_seconds: float,
+    ) -> HistoryPage:
+        """Versions of one type, or of all, newest first.
+
+        Raises:
+            StoreUnavailable: no answer within the time given.
+        """
+        ...
 
 
 class PatternService(service_grpc.PatternServiceServicer):
@@ -22,10 +51,21 @@ class PatternService(service_grpc.PatternServiceServicer):
 
     Args:
         advisor: the answers.
+        history: earlier versions.
+        clock: gives the present instant, aware.
+        call_seconds: longest wait for the database within a call.
     """
 
-    def __init__(self, advisor: Advisor) -> None:
-        self._advisor = advisor
+    def __init__(
+        self,
+        advisor: Advisor,
+        history: HistoryReader,
+        clock: Callable[[], dt.datetime],
+        *,
+        call_seconds: float,
+    ) -> None:
+        self._advisor, self._history, self._clock = advisor, history, clock
+        self._call_seconds = call_seconds
 
     def GetPattern(  # noqa: N802
         self, request: service.GetPatternRequest, _context: grpc.ServicerContext
@@ -62,6 +102,34 @@ class PatternService(service_grpc.PatternServiceServicer):
                 response.patterns.append(pattern)
         return response
 
+    def ListPatternHistory(  # noqa: N802
+        self, request: service.ListPatternHistoryRequest, context: grpc.ServicerContext
+    ) -> service.ListPatternHistoryResponse:
+        """Earlier versions, newest first."""
+        kind = PATTERN_TYPE(request.type)
+        if request.type and kind is None:
+            raise InvalidInput("type", "is no pattern type")
+        after = _position(request.page_token)
+        self._advisor.require_client(request.client_id)
+        page = self._history.read_history(
+            request.client_id,
+            kind,
+            request.page_size or _HISTORY_PAGE,
+            after,
+            remaining_seconds(context, self._call_seconds),
+        )
+        now = self._clock()
+        response = service.ListPatternHistoryResponse(
+            versions=[version_message(request.client_id, v, now) for v in page.versions],
+            total_size=page.total,
+        )
+        if page.more:
+            last = page.versions[-1]
+            response.next_page_token = page_token(
+                last.archived_at.isoformat(), last.type.value, str(last.version)
+            )
+        return response
+
     def GetWeights(  # noqa: N802
         self, request: service.GetWeightsRequest, _context: grpc.ServicerContext
     ) -> service.GetWeightsResponse:
@@ -84,3 +152,21 @@ def _pattern(answer: PatternAnswer) -> patterns_pb2.Pattern | None:
     if answer.pattern is None:
         return None
     return pattern_message(answer.record, answer.pattern.to_json(), answer.model.stale)
+
+
+def _position(token: str) -> HistoryPosition | None:
+    key = page_key(token, 3)
+    if key is None:
+        return None
+    archived, kind, version = key
+    try:
+        position = HistoryPosition(
+            archived_at=dt.datetime.fromisoformat(archived),
+            type=PatternType(kind),
+            version=int(version),
+        )
+    except ValueError:
+        position = None
+    if position is None or position.archived_at.tzinfo is None or not 0 < position.version < 2**31:
+        raise InvalidInput("page_token", "is not a token that this list gave")
+    return position
