@@ -79,8 +79,15 @@ class TouchContent:
 
     def flag(self, key: str) -> Levels:
         """A key whose value is true or false."""
-        yes = self._snapshot.str.contains(f'"{key}": ?true').to_numpy()
-        no = self._snapshot.str.contains(f'"{key}": ?false').to_numpy()
+        yes, no = (
+            self._snapshot.str.contains(f'"{key}": {value}', literal=True).to_numpy()
+            for value in ("true", "false")
+        )
+        if not (yes.any() or no.any()):  # written without spaces, or not at all
+            yes, no = (
+                self._snapshot.str.contains(f'"{key}":{value}', literal=True).to_numpy()
+                for value in ("true", "false")
+            )
         return coded_levels(key, ("false", "true"), yes.astype(np.int64), yes | no)
 
     def with_links(self) -> Levels:
