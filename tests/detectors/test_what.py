@@ -222,6 +222,20 @@ def test_content_that_follows_channel_and_tier_has_no_effect_of_its_own() -> Non
     assert not pattern.pain_points.effective
 
 
+def test_what_opens_a_sequence_is_not_blamed_for_being_first() -> None:
+    """First messages convert less whatever they say; last-touch credit alone would blame them."""
+    data = outreach(
+        seed=5,
+        leads=6000,
+        hazard=lambda _lead, touch, channel: np.full(channel.size, 0.01 if touch == 1 else 0.05),
+    )
+    pattern = detect_what(with_content(data, seed=2, likely=pl.col("touch_number") == 1))
+    assert pattern.pain_points is not None
+    time = next(p for p in pattern.pain_points.undecided if p.value == "time").estimate
+    assert time.lift < 0.8
+    assert time.stratified_lift == pytest.approx(1.0, abs=0.15)
+
+
 def with_content(data: Dataset, *, seed: int, likely: pl.Expr) -> Dataset:
     """Snapshots that name "time" mostly where `likely` holds, and "cost" elsewhere."""
     rng = np.random.default_rng(seed)
