@@ -67,8 +67,8 @@ def answers_to_objections(dataset: Dataset, threads: Threads) -> pl.DataFrame:
             "channel",
             "occurred_at",
             "activity_id",
+            "content",
             template="template_id",
-            angle=pl.col("content").str.json_path_match("$.angles[0]"),
         )
         .join(sent.select("lead_id", "channel").unique(), on=["lead_id", "channel"], how="semi")
         .sort("occurred_at", "activity_id")
@@ -82,8 +82,10 @@ def answers_to_objections(dataset: Dataset, threads: Threads) -> pl.DataFrame:
         tolerance=_SAME_MESSAGE,
         check_sortedness=False,
     )
+    # Read here, because only few of the touches are answers to an objection.
+    angle = pl.col("content").str.json_path_match("$.angles[0]")
     return (
-        first.join(written.select("row", "template", "angle"), on="row", how="left")
+        first.join(written.select("row", "template", angle=angle), on="row", how="left")
         .with_columns(pl.col("template").fill_null(""))
         .select("thread", "objection", "template", "angle")
         .sort("thread", "objection")

@@ -210,8 +210,22 @@ PATTERN_KEYS = {
     "LostDeals": "sample_size top_reasons",
     "ChannelAttribution": "sample_size total_revenue channels",
     "Velocity": "sample_size stage_velocity",
+    "LostReasonShare": "reason count share total_value_lost avg_days_in_pipeline",
+    "ChannelRevenue": "channel deals_won deals_total win_rate revenue revenue_share avg_deal_value",
+    "StageVelocity": "stage avg_days_won avg_days_lost won_count lost_count",
+    "StalledDeal": "deal_id stage days_in_stage",
+    "Insight": "type impact message action figures",
     "ConversationPattern": "thread_totals objection_outcomes objection_responses common_questions "
     "sentiment_trajectory response_time_effect turns escalation intent_mix",
+    "ThreadTotals": "threads resolved converted rejected no_response conversion_rate",
+    "ObjectionOutcome": "objection_type threads share estimate",
+    "ObjectionResponse": "objection_type response_template angle threads estimate",
+    "CommonQuestion": "question frequency avg_sentiment_score estimate",
+    "SentimentTrajectory": "first_inbound conversion_rate improving worsening",
+    "ResponseTimeEffect": "bucket threads estimate",
+    "Turns": "median_turns_converted median_turns_lost conversion_rate_by_turns",
+    "Escalation": "escalated_threads conversion_rate_escalated conversion_rate_not",
+    "IntentShare": "messages estimate",
 }
 
 VOCABULARIES: dict[str, EnumType] = {
