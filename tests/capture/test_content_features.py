@@ -207,9 +207,7 @@ def test_history_signature_and_links_do_not_count() -> None:
     assert found["question_count"] == 1
     assert found["word_count"] == 6
     assert found["char_count"] == len("Could we have a quick call?")
-    wrapped = (
-        "Fine.\nOn Mon, 2 Mar 2026 at 10:01, Kim Longname\n<kim@example.com> wrote:\nNo"
-    )
+    wrapped = "Fine.\nOn Mon, 2 Mar 2026 at 10:01, Kim Longname\n<kim@example.com> wrote:\nNo"
     assert own_text(wrapped) == "Fine."
     assert own_text("Yes\n-----Original Message-----\nNo") == "Yes"
     assert own_text("Sure\n--\nAlex") == "Sure"
