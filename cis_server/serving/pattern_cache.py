@@ -31,7 +31,7 @@ from cis_server.stats.confidence import blend_weight
 
 DEFAULT_BYTES: Final = 64 * 1024 * 1024
 _LOADED_TOGETHER = 64
-_ANSWERING = frozenset((PatternType.WHEN, PatternType.HOW))
+_ANSWERING = frozenset((PatternType.WHAT, PatternType.WHEN, PatternType.HOW))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

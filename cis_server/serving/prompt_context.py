@@ -259,7 +259,7 @@ def _peak_line(say: _Speaker, pattern: WhenPattern) -> Iterator[_Draft]:
     share = shares.get(f"touch_{peak}", shares.get(f"touch_{peak}_plus"))
     if share is None:
         return
-    text = f"Most conversions come from touch {peak}: {_whole(share)} of all"
+    text = f"Touch with the most conversions: touch {peak}, {_whole(share)} of all"
     converted = pattern.envelope.n_converted
     yield say.counted(
         _CLASSIC, "converting_touch_distribution", text, {"peak_share": share}, converted
