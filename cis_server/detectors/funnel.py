@@ -49,7 +49,7 @@ def detect_funnel(
     """Follow booked meetings to attendance, deals, wins and revenue.
 
     Meetings count in the cohort of their booking (the window), deals in that of their creation
-    (`deal_lookback_days`). Sample and baseline of the envelope are those of attendance, or of
+    (`deal_windows`). Sample and baseline of the envelope are those of attendance, or of
     closed deals where there are too few meetings; its confidence is that of the smallest of the
     blocks `show_rate`, `meeting_to_deal` and `win_rate` that came out, since every one of them is
     read by somebody.

@@ -78,7 +78,7 @@ def funnel_population(dataset: Dataset, settings: DetectorSettings) -> FunnelPop
         The population; the same whatever the row order of the frames.
     """
     window = dataset.window
-    since = min(window.start, window.as_of - dt.timedelta(days=settings.deal_lookback_days))
+    since = window.as_of - settings.deal_windows * (window.as_of - window.start)
     facts = dataset.leads.select("lead_id", "tier", "employee_count", "timezone")
     channels = dataset.meetings.select("meeting_id", "converting_channel")
     end = pl.when(pl.col("won").is_null()).then(window.as_of).otherwise("closed_at")

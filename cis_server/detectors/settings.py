@@ -47,8 +47,9 @@ class DetectorSettings:
     had no such moment."""
     deal_delay_days: float = 14.0
     """An attended meeting younger than this may still bring its deal: it has no outcome yet."""
-    deal_lookback_days: float = 180.0
-    """Deals created earlier than this, or than the window, are of another cohort."""
+    deal_windows: float = 2.0
+    """Deals take longer than meetings: their cohort goes back this many look-back windows, 180 days
+    for the usual 90. Deals created earlier are of another cohort."""
     decay_half_life_days: float = 7.0
     """Days before the deal by which a touch loses half its credit under time decay."""
     stalled_listed: int = 100

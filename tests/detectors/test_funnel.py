@@ -228,11 +228,12 @@ def test_a_meeting_with_two_deals_counts_once_and_a_young_one_not_yet() -> None:
 
 def test_open_deals_are_censored_and_cohorts_are_by_creation() -> None:
     rows = [
-        *(deal(i) for i in range(12)),
+        *(deal(i) for i in range(11)),
+        deal(11, created_at=AS_OF - 359 * DAY, closed_at=AS_OF - 319 * DAY),
         *(lost(100 + i) for i in range(12)),
         *(open_deal(200 + i) for i in range(7)),
         # Closed within the window, but created in another cohort.
-        *(deal(300 + i, created_at=AS_OF - 200 * DAY) for i in range(9)),
+        *(deal(300 + i, created_at=AS_OF - 361 * DAY) for i in range(9)),
     ]
     wins = pattern(deals=rows).win_rate
     assert wins is not None
