@@ -7,8 +7,10 @@ import sys
 
 def main() -> None:
     """Run the command line and exit with its code."""
-    from cis_server.cli import run
-
+    try:
+        from cis_server.cli import run
+    except ModuleNotFoundError as missing:
+        sys.exit(f"cis-server: {missing.name} is not installed; install cis[server]")
     sys.exit(run(sys.argv[1:]))
 
 

@@ -4,7 +4,7 @@ CisError
 ├── InvalidInput         a value the caller sent is wrong; names the field path
 ├── NotFound             an unknown client, lead, run or pattern
 ├── PreconditionFailed   the request is sound but the state does not allow it
-├── AlreadyRunning       the same work is under way; carries its run id
+├── DeadlinePassed       the time given to a call, or the most it may take, is over
 ├── Overloaded           more work than is taken on
 ├── StoreUnavailable     the database is needed and away
 ├── DataError            stored data or a file cannot be used
@@ -61,16 +61,8 @@ class PreconditionFailed(CisError):  # noqa: N818
         super().__init__(f"{reason}: {message}")
 
 
-class AlreadyRunning(CisError):  # noqa: N818
-    """The same work is under way.
-
-    Attributes:
-        run_id: the run to follow instead.
-    """
-
-    def __init__(self, run_id: str) -> None:
-        self.run_id = run_id
-        super().__init__(f"run {run_id} is under way")
+class DeadlinePassed(CisError):  # noqa: N818
+    """The time given to a call, or the most that any call may take, is over."""
 
 
 class Overloaded(CisError):  # noqa: N818

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
-from sqlalchemy import ColumnClause, Engine, func, literal_column, select
+from sqlalchemy import ColumnClause, Connection, Engine, func, literal_column, select, text
 from sqlalchemy.dialects.postgresql import insert
 
 from cis_server.domain.clients import CampaignRecord, ClientRecord
@@ -51,19 +51,27 @@ class Clients:
 
     def upsert(self, client: ClientRecord) -> tuple[ClientRecord, bool]:
         """Store a client; the client as stored, and whether it is new."""
-        values = client_values(client)
-        change = {key: value for key, value in values.items() if key != "client_id"}
-        statement = (
-            insert(clients)
-            .values(**values)
-            .on_conflict_do_update(
-                index_elements=[clients.c.client_id], set_={**change, "deleted_at": None}
-            )
-            .returning(clients, _IS_NEW.label("is_new"))
+        return self.change(client.client_id, lambda _: client)
+
+    def change(
+        self, client_id: str, changed: Callable[[ClientRecord | None], ClientRecord]
+    ) -> tuple[ClientRecord, bool]:
+        """Store what ``changed`` makes of the client as stored (None: not yet), nobody in between.
+
+        Two changes of one client take turns, also while it does not exist and has no row to lock.
+
+        Returns:
+            The client as stored, and whether it is new.
+        """
+        turn = text("SELECT pg_advisory_xact_lock(hashtextextended(:client, 3))")
+        query = select(clients).where(
+            clients.c.client_id == client_id, clients.c.deleted_at.is_(None)
         )
-        with tenant(self._engine, client.client_id) as connection:
-            row = connection.execute(statement).mappings().one()
-        return client_record(dict(row)), bool(row["is_new"])
+        with tenant(self._engine, client_id) as connection:
+            connection.execute(turn, {"client": client_id})
+            row = connection.execute(query).mappings().first()
+            stored = client_record(dict(row)) if row is not None else None
+            return _upserted(connection, changed(stored))
 
     def upsert_campaigns(self, client_id: str, wanted: Sequence[CampaignRecord]) -> tuple[int, int]:
         """Store campaigns of a known client in one statement; (created, updated)."""
@@ -81,3 +89,18 @@ class Clients:
         with tenant(self._engine, client_id) as connection:
             is_new = [row.is_new for row in connection.execute(upsert)]
         return sum(is_new), len(is_new) - sum(is_new)
+
+
+def _upserted(connection: Connection, client: ClientRecord) -> tuple[ClientRecord, bool]:
+    values = client_values(client)
+    change = {key: value for key, value in values.items() if key != "client_id"}
+    statement = (
+        insert(clients)
+        .values(**values)
+        .on_conflict_do_update(
+            index_elements=[clients.c.client_id], set_={**change, "deleted_at": None}
+        )
+        .returning(clients, _IS_NEW.label("is_new"))
+    )
+    row = connection.execute(statement).mappings().one()
+    return client_record(dict(row)), bool(row["is_new"])

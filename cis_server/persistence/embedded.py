@@ -52,6 +52,8 @@ _SERVER_OPTIONS = {
     "work_mem": "32MB",
     "maintenance_work_mem": "128MB",
     "max_wal_size": "4GB",
+    # Details of errors quote rows; nobody's data belong in a log.
+    "log_error_verbosity": "terse",
     # Containers often give /dev/shm 64 MB, which parallel queries exceed.
     "dynamic_shared_memory_type": "mmap",
     "huge_pages": "off",

@@ -10,8 +10,8 @@ from google.rpc import code_pb2, error_details_pb2, status_pb2
 from grpc_status import rpc_status
 
 from cis_server.errors import (
-    AlreadyRunning,
     CisError,
+    DeadlinePassed,
     InvalidInput,
     NotFound,
     Overloaded,
@@ -27,8 +27,8 @@ def status_of(error: CisError) -> status_pb2.Status:
     """The `google.rpc.Status` a caller sees for ``error``.
 
     Returns:
-        INVALID_ARGUMENT with `BadRequest`, NOT_FOUND with `ResourceInfo`, FAILED_PRECONDITION and
-        ALREADY_EXISTS with `ErrorInfo`, RESOURCE_EXHAUSTED and UNAVAILABLE with `RetryInfo`;
+        INVALID_ARGUMENT with `BadRequest`, NOT_FOUND with `ResourceInfo`, FAILED_PRECONDITION
+        with `ErrorInfo`, DEADLINE_EXCEEDED, RESOURCE_EXHAUSTED and UNAVAILABLE with `RetryInfo`;
         anything else INTERNAL without details.
     """
     match error:
@@ -52,11 +52,8 @@ def status_of(error: CisError) -> status_pb2.Status:
                 reason=error.reason, domain=DOMAIN, metadata=error.figures
             )
             return _status(code_pb2.FAILED_PRECONDITION, error.message, detail)
-        case AlreadyRunning():
-            detail = error_details_pb2.ErrorInfo(
-                reason="ALREADY_RUNNING", domain=DOMAIN, metadata={"run_id": error.run_id}
-            )
-            return _status(code_pb2.ALREADY_EXISTS, str(error), detail)
+        case DeadlinePassed():
+            return _status(code_pb2.DEADLINE_EXCEEDED, str(error))
         case Overloaded():
             return _status(
                 code_pb2.RESOURCE_EXHAUSTED, str(error), _retry(error.retry_after_seconds)

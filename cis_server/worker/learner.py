@@ -41,6 +41,7 @@ from cis_server.persistence.learned import (
 )
 from cis_server.persistence.runs import Runs
 from cis_server.serving.learning_runs import LearningRuns
+from cis_server.version import code_version
 from cis_server.worker.queue import Tasks
 
 LOCK_SECONDS: Final = 30.0
@@ -52,14 +53,6 @@ LIBRARIES: Final = ("numpy", "scipy", "numba", "polars", "pyarrow")
 _PROGRESS_SECONDS = 0.2
 _DRAINED, _READ, _SAVING = 0.01, 0.25, 0.95
 """Share of a run that is done when these stages begin or have ended."""
-
-
-def code_version() -> str:
-    """Version of the installed distribution."""
-    try:
-        return metadata.version("cis")
-    except metadata.PackageNotFoundError:
-        return "unknown"
 
 
 class Learner:

@@ -18,6 +18,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass, field
 
 import grpc
+from google.protobuf import any_pb2
+from google.rpc import error_details_pb2, status_pb2
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 
 from cis_client.v1 import learning_service_pb2_grpc, scoring_service_pb2_grpc
@@ -49,7 +51,6 @@ ERRORS: dict[str, Callable[[], errors.CisError]] = {
     "too_few": lambda: errors.PreconditionFailed(
         "TOO_FEW_CONVERSIONS", "7 conversions, 20 needed", {"converted": 7, "needed": 20}
     ),
-    "running": lambda: errors.AlreadyRunning("run-1"),
     "away": lambda: errors.StoreUnavailable("the database is away", 0.05),
     "shed": lambda: errors.Overloaded("too many calls", 0.05),
 }
@@ -82,6 +83,10 @@ def misbehave(client_id: str, count: int, context: grpc.ServicerContext) -> None
         abort(context, status_of(ERRORS[kind]()))
     elif kind == "fault":
         abort(context, internal("id-1"))
+    elif kind == "running":
+        detail = any_pb2.Any()
+        detail.Pack(error_details_pb2.ErrorInfo(reason="RUNNING", metadata={"run_id": "run-1"}))
+        abort(context, status_pb2.Status(code=6, message="under way", details=[detail]))
     elif kind == "absent":
         abort(context, unimplemented("ScoreLead"))
     elif kind == "bare":

@@ -6,7 +6,9 @@ import dataclasses
 import datetime as dt
 import json
 import threading
+import time
 from collections.abc import Callable, Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -523,3 +525,27 @@ def test_no_database_is_told_as_such() -> None:
     with pytest.raises(StoreUnavailable):
         Runs(engine).read(["x"])
     engine.dispose()
+
+
+def test_two_changes_of_one_client_at_once_both_count(database: Engine) -> None:
+    clients = Clients(database)
+    inside, proceed = threading.Event(), threading.Event()
+
+    def rename(stored: ClientRecord | None) -> ClientRecord:
+        inside.set()
+        proceed.wait(10)
+        return dataclasses.replace(stored or ClientRecord(client_id="acme"), name="Acme")
+
+    def move(stored: ClientRecord | None) -> ClientRecord:
+        return dataclasses.replace(stored or ClientRecord(client_id="acme"), timezone="UTC")
+
+    with ThreadPoolExecutor(2) as pool:
+        first = pool.submit(clients.change, "acme", rename)
+        assert inside.wait(10)
+        second = pool.submit(clients.change, "acme", move)
+        time.sleep(0.1)  # long enough to read the client, were nobody in the way
+        proceed.set()
+        assert (first.result(10)[1], second.result(10)[1]) == (True, False)
+    found = clients.get("acme")
+    assert found is not None
+    assert (found.name, found.timezone) == ("Acme", "UTC")

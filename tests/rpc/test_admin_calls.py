@@ -185,9 +185,6 @@ def test_rpcs_of_later_releases_say_so(api: Client, tenant_id: str) -> None:
         lambda: api.list_top_leads(scoring.ListTopLeadsRequest(client_id=tenant_id)),
         lambda: list(api.rescore_leads(scoring.RescoreLeadsRequest(client_id=tenant_id))),
         lambda: list(api.backfill(learning.BackfillRequest(client_id=tenant_id))),
-        lambda: api.get_sequence(
-            recommendation.GetSequenceRequest(client_id=tenant_id, tier=core.TIER_HOT)
-        ),
         lambda: api.analyze_reply(capture.AnalyzeReplyRequest(client_id=tenant_id, text="no")),
         lambda: api.get_experiment(
             experiment.GetExperimentRequest(client_id=tenant_id, experiment_id="e")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import concurrent.futures
+import contextlib
 import os
 import shutil
 import signal
@@ -92,8 +93,7 @@ def test_hung(own_postgres: EmbeddedPostgres) -> None:
         store_lead(url)
         before = api.score_lead(by_attributes())
         pids = server_processes(url)
-        for pid in pids:
-            os.kill(pid, signal.SIGSTOP)
+        signalled(pids, signal.SIGSTOP)
         try:
             assert_answers_from_memory(api, before)
             stored = scoring.ScoreLeadRequest(client_id="acme", lead_id="l")
@@ -103,9 +103,15 @@ def test_hung(own_postgres: EmbeddedPostgres) -> None:
                 assert seconds < BOUND + SLACK
             assert_waiting_calls_take_no_thread_from_scoring(api, give_up=1.0)
         finally:
-            for pid in pids:
-                os.kill(pid, signal.SIGCONT)
+            signalled(pids, signal.SIGCONT)
         wait_until(lambda: timed(lambda: api.score_lead(stored))[1] is None, 15.0, "recovery")
+
+
+def signalled(pids: list[int], number: signal.Signals) -> None:
+    """Signal all of them; the backend that told who they are may have ended meanwhile."""
+    for pid in pids:
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(pid, number)
 
 
 def server_processes(url: str) -> list[int]:

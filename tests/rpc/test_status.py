@@ -28,11 +28,7 @@ CASES: dict[type[CisError], tuple[CisError, str, type | None]] = {
         "FAILED_PRECONDITION",
         error_details_pb2.ErrorInfo,
     ),
-    errors.AlreadyRunning: (
-        errors.AlreadyRunning("run-1"),
-        "ALREADY_EXISTS",
-        error_details_pb2.ErrorInfo,
-    ),
+    errors.DeadlinePassed: (errors.DeadlinePassed("over"), "DEADLINE_EXCEEDED", None),
     errors.Overloaded: (
         errors.Overloaded("full", 1.5),
         "RESOURCE_EXHAUSTED",
@@ -118,8 +114,6 @@ def test_details_say_what_the_error_says() -> None:
     assert (missing.resource_type, missing.resource_name) == ("lead", "l-1")
     few = detail_of(CASES[errors.PreconditionFailed][0], error_details_pb2.ErrorInfo)
     assert (few.reason, few.domain, few.metadata) == ("TOO_FEW", "cis", {"conversions": "7"})
-    running = detail_of(CASES[errors.AlreadyRunning][0], error_details_pb2.ErrorInfo)
-    assert running.metadata == {"run_id": "run-1"}
     shed = detail_of(CASES[errors.Overloaded][0], error_details_pb2.RetryInfo)
     assert shed.retry_delay.ToMilliseconds() == 1500
     away = detail_of(CASES[errors.StoreUnavailable][0], error_details_pb2.RetryInfo)

@@ -28,8 +28,14 @@ class ClientStore(Protocol):
         """One client that is not deleted."""
         ...
 
-    def upsert(self, client: ClientRecord) -> tuple[ClientRecord, bool]:
-        """Store a client; the client as stored, and whether it is new."""
+    def change(
+        self, client_id: str, changed: Callable[[ClientRecord | None], ClientRecord]
+    ) -> tuple[ClientRecord, bool]:
+        """Store what ``changed`` makes of the client as stored (None: not yet), nobody in between.
+
+        Returns:
+            The client as stored, and whether it is new.
+        """
         ...
 
     def page(
@@ -61,13 +67,14 @@ class AdminService(admin_grpc.AdminServiceServicer):
         self, request: admin.UpsertClientRequest, _context: grpc.ServicerContext
     ) -> admin.UpsertClientResponse:
         """Create a client or change what the request sets."""
-        message = request.client
-        stored = self._clients.get(message.client_id)
-        wanted = merged_client(message, stored, frozenset(request.update_mask.paths))
-        domains = tuple(domain.strip().lower() for domain in wanted.competitor_domains)
-        client, created = self._clients.upsert(
-            dataclasses.replace(wanted, competitor_domains=domains)
-        )
+        message, mask = request.client, frozenset(request.update_mask.paths)
+
+        def changed(stored: ClientRecord | None) -> ClientRecord:
+            wanted = merged_client(message, stored, mask)
+            domains = tuple(domain.strip().lower() for domain in wanted.competitor_domains)
+            return dataclasses.replace(wanted, competitor_domains=domains)
+
+        client, created = self._clients.change(message.client_id, changed)
         self._changed(client.client_id)
         return admin.UpsertClientResponse(client=client_message(client), created=created)
 

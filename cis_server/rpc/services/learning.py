@@ -5,13 +5,14 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable, Iterator
+from typing import Final
 
 import grpc
 
 from cis_client.v1 import learning_service_pb2 as learning
 from cis_client.v1 import learning_service_pb2_grpc as learning_grpc
 from cis_server.domain.runs import Run
-from cis_server.errors import InvalidInput
+from cis_server.errors import DeadlinePassed, InvalidInput
 from cis_server.rpc.messages.runs import (
     RUN_STATE,
     learn_options,
@@ -22,6 +23,8 @@ from cis_server.rpc.messages.runs import (
 from cis_server.rpc.pages import page_key, page_token
 from cis_server.serving.learning_runs import LearningRuns
 
+FOLLOW_SECONDS: Final = 3600.0
+"""Longest that one call follows a run; the run itself may take longer."""
 _DEFAULT_PAGE = 20
 
 
@@ -48,7 +51,10 @@ class LearningService(learning_grpc.LearningServiceServicer):
             else self._runs.request_all(options)
         )
         states: dict[str, Run] = {}
-        for seen in self._runs.follow(requested, context.is_active):
+        until = started + FOLLOW_SECONDS
+        for seen in self._runs.follow(
+            requested, lambda: context.is_active() and time.monotonic() < until
+        ):
             for client_id, run in seen.items():
                 if states.get(client_id) != run and not run.ended:
                     progress = progress_message(run, self._clock())
@@ -58,6 +64,8 @@ class LearningService(learning_grpc.LearningServiceServicer):
             seconds = time.monotonic() - started
             result = result_message(requested, states.values(), seconds)
             yield learning.LearnResponse(result=result)
+        elif context.is_active():
+            raise DeadlinePassed("the run goes on; GetLearningRun tells how far it is")
 
     def GetLearningRun(  # noqa: N802
         self, request: learning.GetLearningRunRequest, _context: grpc.ServicerContext

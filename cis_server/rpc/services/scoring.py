@@ -29,6 +29,7 @@ from cis_server.rpc.rules import check_item
 from cis_server.rpc.status import status_of
 from cis_server.serving.advisor import Advisor
 from cis_server.serving.scoring_answers import ScoringContext, scored_batch, scored_lead
+from cis_server.version import code_version
 
 Request = scoring.ScoreLeadRequest | scoring.BatchScoreLeadsRequest
 
@@ -218,7 +219,7 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
             scores,
             scored_at=self._clock(),
             as_of=scoring_context.as_of,
-            version=scoring_context.model_info.model_version,
+            version=f"{code_version()}+{scoring_context.model_info.model_version or 'defaults'}",
             timeout_seconds=remaining_seconds(context, self._store_seconds),
         )
 
