@@ -16,6 +16,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from pathlib import Path
 from typing import Final
 
 from rich.console import Console
@@ -86,7 +87,7 @@ def run(settings: Settings, *, once: bool) -> int:
     console = Console(highlight=False)
     started = time.monotonic()
     console.print("[bold]CIS demonstration[/]: two clients, opposite truths, one server\n")
-    with opened_database(None, settings.data_dir / "demo") as url:
+    with _interrupted_by_signals(), opened_database(None, settings.data_dir / "demo") as url:
         console.print(f"  [green]✓[/] Postgres is up ({time.monotonic() - started:.1f} s)")
         simulation = _simulated(console, url)
         with _server(settings, url) as target, Client(ClientOptions(target=target)) as client:
@@ -364,11 +365,33 @@ def _show_channels(console: Console, client: Client, name: str, truth: Truth) ->
 
 def _stay(console: Console, target: str) -> None:
     console.print(f"\nThe server goes on at {target}. Try, in another terminal:")
-    console.print(f"  cis --target {target} patterns --client acme --type who")
-    console.print(f"  cis --target {target} timing --client globex --timezone America/New_York")
+    cis = _shown(Path(sys.executable).with_name("cis"))
+    console.print(f"  {cis} patterns --target {target} --client acme --type who")
+    console.print(
+        f"  {cis} timing --target {target} --client globex --timezone America/New_York",
+        soft_wrap=True,
+    )
     console.print("Ctrl-C ends it.")
     with contextlib.suppress(KeyboardInterrupt):
         signal.pause()
+
+
+def _shown(program: Path) -> str:
+    """The program as a reader in this folder can type it."""
+    here = Path.cwd()
+    return str(program.relative_to(here) if program.is_relative_to(here) else program)
+
+
+@contextlib.contextmanager
+def _interrupted_by_signals() -> Iterator[None]:
+    """A closed terminal or a SIGTERM ends the story as Ctrl-C does: server and database go too."""
+    kinds = (signal.SIGTERM, signal.SIGHUP)
+    before = [signal.signal(kind, signal.default_int_handler) for kind in kinds]
+    try:
+        yield
+    finally:
+        for kind, handler in zip(kinds, before, strict=True):
+            signal.signal(kind, handler)
 
 
 def _heading(console: Console, text: str) -> None:
