@@ -376,4 +376,4 @@ def test_every_eligible_client_is_requested_once_a_week(place: Installation) -> 
     assert client_id == "learner"
     assert place.run(run_id).options.as_of == AS_OF
     early.learn_all()
-    assert place.queue.jobs == [("learner", run_id)] * 2
+    assert place.queue.jobs == [("learner", run_id)]  # still under way: attached, not queued twice
