@@ -300,7 +300,7 @@ def _channels(pattern: HowPattern | None, channel: str | None) -> Iterator[_Draf
     yield from _first_channel_line(say, pattern, channel)
     for segment in pattern.channel_effectiveness:
         if segment.verdict is Verdict.WINNING and channel in (None, segment.value):
-            text = f"{segment.value.capitalize()} does better than the other channels: "
+            text = f"Channel {segment.value} does better than the others: "
             text += f"{_percent(segment.estimate)} of leads touched by it convert"
             yield say.rated(_FURTHER, "channel_effectiveness", text, segment.estimate)
             break
