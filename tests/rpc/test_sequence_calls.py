@@ -271,7 +271,7 @@ def test_a_suppressed_lead_gets_no_touches_and_the_reason(
             assert answer.decision_id
             told = dict(call.trailing_metadata())
             assert told["cis-why-not"] == "suppressed"
-            assert told["cis-why-not-text"].startswith("the lead must not be contacted: ")
+            assert str(told["cis-why-not-text"]).startswith("the lead must not be contacted: ")
         open_ = recommendation.GetSequenceRequest(client_id=tenant_id, tier=core.TIER_HOT)
         _, call = stub.GetSequence.with_call(open_)
         assert "cis-why-not" not in dict(call.trailing_metadata())
@@ -285,10 +285,8 @@ def test_exploration_is_logged(api: Client, sql: Callable[..., Any], tenant_id: 
     assert 0.0 < answer.propensity < 1.0
 
     def rows() -> list[tuple[Any, ...]]:
-        return sql(
-            "SELECT kind, choice, propensity FROM decision_log WHERE decision_id = %s",
-            answer.decision_id,
-        )
+        statement = "SELECT kind, choice, propensity FROM decision_log WHERE decision_id = %s"
+        return list(sql(statement, answer.decision_id))
 
     wait_until(lambda: bool(rows()), 5.0)
     channels = ",".join(t.channel for t in answer.touches)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 from types import SimpleNamespace
 
@@ -174,12 +174,13 @@ def test_no_answer_without_a_stored_lead_waits_for_the_database(world: SimpleNam
 
 
 def test_unknown_clients_are_refused(world: SimpleNamespace) -> None:
-    for ask in (
+    asks: list[Callable[[], object]] = [
         lambda: world.advisor.sequence(SequenceRequest(client_id="nobody", tier=Tier.HOT)),
         lambda: world.advisor.content("nobody", None),
         lambda: world.advisor.prompt_context("nobody", None, 12),
         lambda: world.advisor.require_client("nobody"),
-    ):
+    ]
+    for ask in asks:
         with pytest.raises(NotFound, match="client 'nobody'"):
             ask()
 
