@@ -300,8 +300,7 @@ def _client_report(result: ClientLearnResult) -> Iterator[str]:
             ("fault", result.error),
             (
                 "leads",
-                f"{number(result.sample_size)} with an outcome,"
-                f" {number(result.converted)} converted",
+                f"{number(result.sample_size)}, {number(result.converted)} converted",
             ),
             ("seconds", f"{result.seconds:.1f}"),
         )

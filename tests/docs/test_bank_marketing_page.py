@@ -140,9 +140,12 @@ def test_students_and_retired_people_come_before_blue_collar_workers(followed: F
     for better in ("student", "retired"):
         assert found[better].low > found["blue-collar"].high
     assert found["student"].stratified_lift > 1.5
-    # Counts of the file itself.
-    assert (found["student"].converted, found["student"].sample) == (275, 875)
-    assert (found["blue-collar"].converted, found["blue-collar"].sample) == (638, 9254)
+    # The file itself counts 275 of 875 and 638 of 9254; the latest leads were not followed for
+    # long enough, and what came of the first calls of others only later does not count.
+    assert found["student"].rate == pytest.approx(275 / 875, rel=0.05)
+    assert 0.95 * 875 < found["student"].sample <= 875
+    assert found["blue-collar"].rate == pytest.approx(638 / 9254, rel=0.05)
+    assert 0.95 * 9254 < found["blue-collar"].sample <= 9254
 
 
 def weekdays(followed: Followed) -> set[int]:
@@ -160,7 +163,8 @@ def test_there_are_weekdays_and_no_hours(followed: Followed) -> None:
     days = [day.day_of_week for day in found.best_days]
     assert set(days) <= set(range(core.DAY_OF_WEEK_MONDAY, core.DAY_OF_WEEK_FRIDAY + 1))
     assert len(days) == len(set(days)) >= 3
-    assert sum(day.segment.estimate.sample for day in found.best_days) == 41_188
+    # The weekday of the last call is known, of all leads that were followed for long enough.
+    assert 41_000 < sum(day.segment.estimate.sample for day in found.best_days) <= 41_188
     assert list(found.best_hours) == []
     assert not found.HasField("surface")
     assert all(not channel.best_hours for channel in found.by_channel)
