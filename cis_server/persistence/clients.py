@@ -51,7 +51,9 @@ class Clients:
 
     def upsert(self, client: ClientRecord) -> tuple[ClientRecord, bool]:
         """Store a client; the client as stored, and whether it is new."""
-        return self.change(client.client_id, lambda _: client)
+        # Without a look at what is stored, so that a client that cannot be read can be mended.
+        with tenant(self._engine, client.client_id) as connection:
+            return _upserted(connection, client)
 
     def change(
         self, client_id: str, changed: Callable[[ClientRecord | None], ClientRecord]
