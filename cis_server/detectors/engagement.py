@@ -7,11 +7,12 @@ the run and, per lead, up to its conversion count: what follows the conversion c
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import replace
 
 import polars as pl
 
-from cis_server.detectors.outcomes import Label, Population
+from cis_server.detectors.outcomes import Population
 from cis_server.detectors.rounding import rounded_rate, rounded_ratio
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.patterns import EmailEngagement, EngagementTiming
@@ -31,7 +32,7 @@ def engagement_timing(run: Population, settings: DetectorSettings) -> Engagement
     Returns:
         None under `minimum_listed` e-mails.
     """
-    mails = _mails(run.resolved_touches, run)
+    mails = _mails(run.resolved_touches, run.leads.select("lead", ended_at="converted_at"), run)
     if mails.height < settings.minimum_listed:
         return None
     to_open, to_click = pl.col("minutes_to_open"), pl.col("minutes_to_click")
@@ -67,7 +68,9 @@ def engagement_timing(run: Population, settings: DetectorSettings) -> Engagement
 
 
 def email_engagement(run: Population, settings: DetectorSettings) -> EmailEngagement | None:
-    """Opens and clicks against conversion, per resolved lead that received an e-mail.
+    """Opens and clicks against conversion, per lead followed long enough that received an e-mail.
+
+    Both count within the follow-up alone, before the conversion.
 
     Args:
         run: the population.
@@ -76,7 +79,10 @@ def email_engagement(run: Population, settings: DetectorSettings) -> EmailEngage
     Returns:
         None under `minimum_units` leads.
     """
-    mails = _mails(run.touches, run)
+    leads = run.resolved_leads
+    followed_until = pl.col("contacted_at") + dt.timedelta(days=run.follow_up_days)
+    ends = leads.select("lead", ended_at=pl.min_horizontal("converted_at", followed_until))
+    mails = _mails(run.followed_touches, ends, run)
     leads = (
         mails.group_by("lead")
         .agg(
@@ -85,7 +91,7 @@ def email_engagement(run: Population, settings: DetectorSettings) -> EmailEngage
             to_open=pl.col("minutes_to_open").min(),
             to_click=pl.col("minutes_to_click").min(),
         )
-        .join(run.resolved_leads.select("lead", won=pl.col("label") == Label.CONVERTED), on="lead")
+        .join(leads.select("lead", won="converted"), on="lead")
         .sort("lead")
     )
     if leads.height < settings.minimum_units:
@@ -146,8 +152,8 @@ def human_engagement(as_of: pl.Expr) -> list[pl.Expr]:
     ]
 
 
-def _mails(touches: pl.DataFrame, run: Population) -> pl.DataFrame:
-    ends = run.leads.select("lead", ended_at=pl.col("converted_at"))
+def _mails(touches: pl.DataFrame, ends: pl.DataFrame, run: Population) -> pl.DataFrame:
+    """E-mail touches with what people did up to `ended_at` of their lead."""
     last = pl.min_horizontal(pl.col("ended_at"), pl.lit(run.as_of))
     return (
         touches.filter(pl.col("channel") == EMAIL)

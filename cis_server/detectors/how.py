@@ -46,6 +46,7 @@ from cis_server.domain.rates import RateEstimate, SegmentRate
 from cis_server.domain.vocabulary import PatternType, Tier, Verdict
 
 _METHOD = (
+    "leads followed for the same time after first contact, and touches older than the horizon; "
     "rates by beta-binomial shrinkage; Fisher or score test against the complement with "
     "Benjamini-Hochberg over all segments; Mantel-Haenszel over score tier and touch number with "
     "channels used so far; sequences among leads that received as many touches; Markov removal "
@@ -134,7 +135,7 @@ def _judged(
     segments = Segments(settings, float(paths.won.mean()))
     touches = run.resolved_touches
     success = touches["success"].to_numpy()
-    hazard = float(success.mean())
+    hazard = float(success.mean()) if success.size else 0.0
     touch_risk = RiskSet.of_touches(touches, settings.touch_cap)
 
     def add_touches(dimension: Levels) -> None:

@@ -22,13 +22,13 @@ def objection_patterns(run: Population, settings: DetectorSettings) -> Objection
     minimum are left out; of the industries the 20 most frequent rows are kept.
 
     Args:
-        run: the population; every contacted lead counts, with or without an outcome.
+        run: the population; the leads followed long enough count, which had time to object.
         settings: minimums.
 
     Returns:
-        None under `minimum_units` contacted leads, or when nobody raised an objection.
+        None under `minimum_units` such leads, or when nobody raised an objection.
     """
-    contacted = run.leads.filter(pl.col("contacted_at").is_not_null() | (pl.col("touches") > 0))
+    contacted = run.resolved_leads
     if contacted.height < settings.minimum_units:
         return None
     folded = pl.col("industry").str.strip_chars().str.to_lowercase()

@@ -9,11 +9,16 @@ The one definition for every detector and for the learner (rules: pattern facts 
   sequence is finished and neither side said anything for `quiet_days`;
 - bounced: a fault of the data, not a refusal. Left out and counted;
 - undated: said to be converted, but not when. Left out and counted;
-- open: everything else, e.g. still in sequence. Censored: a lead-level rate leaves it out.
+- open: everything else, e.g. still in sequence.
+
+The label tells how a lead stands; what a rate counts is chosen by age alone, never by outcome,
+because successes are known sooner than failures. Lead-level rates are those of the cohort
+(`cis_server.detectors.cohort`): leads followed for the same number of days after their first
+contact.
 
 An outcome before the window is not part of the run. A touch is part of it when it lies in the
-window and not after the conversion of its lead; it is resolved when its lead is, or when it is
-older than the horizon (then what it could do it has done).
+window and not after the conversion of its lead; it is resolved when it is older than the horizon
+(then what it could do it has done), and left out when it is younger, whatever it has led to.
 """
 
 from __future__ import annotations
@@ -24,6 +29,7 @@ from enum import StrEnum
 
 import polars as pl
 
+from cis_server.detectors.cohort import cohort, followed_touches
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.dataset import Dataset
 from cis_server.domain.vocabulary import (
@@ -58,24 +64,40 @@ class Population:
             run), `touch_number` (filled from `position` where missing), `tier` of the lead,
             `resolved`, `success` (the conversion is credited to it), and `hour_known`,
             `weekday_known`, `gap_known` (precise enough, and the local time is known).
-        resolved_leads: leads with an outcome: the denominator of every lead-level rate.
-        resolved_touches: touches with an outcome: the denominator of every touch-level rate.
-        excluded: why leads of the dataset are not in the run, with their number.
+        resolved_leads: rows of `leads` that were followed long enough, with `converted`, their
+            outcome: the denominator of every lead-level rate.
+        followed_touches: rows of `touches` of those leads within their follow-up, with `success`
+            by then.
+        resolved_touches: rows of `touches` older than the horizon: the denominator of every
+            touch-level rate.
+        follow_up_days: days from first contact within which a conversion of `resolved_leads`
+            counts.
+        horizon_days: age from which on a touch is resolved.
+        excluded: why leads of the dataset are not in `resolved_leads`, with their number.
     """
 
     leads: pl.DataFrame
     touches: pl.DataFrame
     resolved_leads: pl.DataFrame
+    followed_touches: pl.DataFrame
     resolved_touches: pl.DataFrame
+    follow_up_days: int
+    horizon_days: float
     excluded: dict[str, int]
     window_start: dt.datetime
     as_of: dt.datetime
 
     @property
     def note(self) -> str:
-        """What was left out, in words; empty when nothing was."""
-        parts = [f"{count} {reason}" for reason, count in self.excluded.items() if count]
-        return "left out: " + ", ".join(parts) if parts else ""
+        """How long leads and touches were followed, and what was left out, in words."""
+        left_out = [f"{count} {reason}" for reason, count in self.excluded.items() if count]
+        young = self.touches.height - self.resolved_touches.height
+        told = [f"leads count as converted within {self.follow_up_days} days of first contact"]
+        if left_out:
+            told.append("leads left out: " + ", ".join(left_out))
+        if young:
+            told.append(f"touches left out: {young} of the last {self.horizon_days:g} days")
+        return "; ".join(told)
 
 
 def population(dataset: Dataset, settings: DetectorSettings) -> Population:
@@ -83,7 +105,7 @@ def population(dataset: Dataset, settings: DetectorSettings) -> Population:
 
     Args:
         dataset: the frames of one client and its window.
-        settings: horizon and silence.
+        settings: horizon, and the silence after which a lead counts as lost.
 
     Returns:
         The population; the same whatever the row order of the frames.
@@ -94,25 +116,28 @@ def population(dataset: Dataset, settings: DetectorSettings) -> Population:
     )
     labelled = _labelled(dataset, sent, settings)
     outside = (pl.col("outcome_at") < window.start).fill_null(False)
-    resolved = pl.col("label").is_in([Label.CONVERTED, Label.NOT_CONVERTED])
     known = pl.col("label").is_in([Label.CONVERTED, Label.NOT_CONVERTED, Label.OPEN])
-    excluded = {
-        "bounced": _count(labelled, pl.col("label") == Label.BOUNCED),
-        "converted without a date": _count(labelled, pl.col("label") == Label.UNDATED),
-        "with an outcome before the window": _count(labelled, resolved & outside),
-        "without an outcome yet": _count(labelled, pl.col("label") == Label.OPEN),
-    }
-    leads = labelled.filter(known & ~(resolved & outside)).sort("lead_id").with_row_index("lead")
+    leads = labelled.filter(known & ~outside).sort("lead_id").with_row_index("lead")
     touches = _touches(sent, leads, dataset, settings)
     counts = touches.group_by("lead").agg(touches=pl.len())
     leads = leads.join(counts, on="lead", how="left", maintain_order="left").with_columns(
         pl.col("touches").fill_null(0).cast(pl.Int64)
     )
+    followed = cohort(leads, window, settings)
+    excluded = {
+        "bounced": _count(labelled, pl.col("label") == Label.BOUNCED),
+        "converted without a date": _count(labelled, pl.col("label") == Label.UNDATED),
+        "with an outcome before the window": _count(labelled, known & outside),
+        **followed.excluded,
+    }
     return Population(
         leads=leads,
         touches=touches,
-        resolved_leads=leads.filter(resolved),
+        resolved_leads=followed.leads,
+        followed_touches=followed_touches(touches, followed),
         resolved_touches=touches.filter("resolved"),
+        follow_up_days=followed.follow_up_days,
+        horizon_days=settings.horizon_days,
         excluded=excluded,
         window_start=window.start,
         as_of=window.as_of,
@@ -209,7 +234,7 @@ def _touches(
     return (
         touches.with_columns(
             position=pl.int_range(1, pl.len() + 1).over("lead"),
-            resolved=(pl.col("label") != Label.OPEN) | older,
+            resolved=older,
             success=converted & pl.col("converting").fill_null(False),
             hour_known=precision.is_in([value.value for value in HOUR_PRECISE])
             & pl.col("local_hour").is_not_null()

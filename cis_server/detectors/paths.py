@@ -13,7 +13,7 @@ import numpy as np
 import polars as pl
 
 from cis_server.detectors.levels import Levels, coded_levels, levels
-from cis_server.detectors.outcomes import Label, Population
+from cis_server.detectors.outcomes import Population
 from cis_server.detectors.risk_set import RiskSet
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.stats.arrays import BoolArray, IntArray
@@ -26,12 +26,12 @@ MULTI_LABELS = ("single", "multi")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Paths:
-    """Resolved leads with at least one touch, as units, and their touches, as rows.
+    """Leads followed long enough with at least one touch, as units, and their touches, as rows.
 
     Attributes:
-        leads: rows of `Population.leads`, in order. `won`: whether each converted.
-        touches: their touches, in order, with lead, channel, position, touch_number, tier and
-            success. `unit`: row in `leads` of each touch.
+        leads: rows of `Population.resolved_leads`, in order. `won`: whether each converted.
+        touches: rows of `Population.followed_touches`, in order, with lead, channel, position,
+            touch_number, tier and success. `unit`: row in `leads` of each touch.
         channels: names in alphabetical order.
         first_use: position of the first touch per lead and channel, shape (leads, channels); a
             number beyond every position where the channel was not used.
@@ -69,9 +69,11 @@ _NEVER = np.iinfo(np.int64).max
 
 
 def channel_paths(run: Population, settings: DetectorSettings) -> Paths:
-    """The paths of the resolved leads of a run that received a touch."""
-    leads = run.resolved_leads.filter(pl.col("touches") > 0)
-    touches = run.touches.select(_COLUMNS).join(
+    """The paths of the leads of a run that were followed long enough and received a touch."""
+    leads = run.resolved_leads.join(
+        run.followed_touches, on="lead", how="semi", maintain_order="left"
+    )
+    touches = run.followed_touches.select(_COLUMNS).join(
         leads.select("lead").with_row_index("unit"),
         on="lead",
         how="inner",
@@ -86,7 +88,7 @@ def channel_paths(run: Population, settings: DetectorSettings) -> Paths:
     risk = RiskSet.of_leads(leads, touches.drop("unit"), settings.touch_cap)
     return Paths(
         leads=leads,
-        won=(leads["label"] == Label.CONVERTED).to_numpy(),
+        won=leads["converted"].to_numpy(),
         touches=touches,
         unit=unit,
         channels=channels,

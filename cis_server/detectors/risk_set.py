@@ -15,7 +15,6 @@ import numpy as np
 import polars as pl
 
 from cis_server.detectors.levels import Levels
-from cis_server.detectors.outcomes import Label
 from cis_server.domain.vocabulary import Tier
 from cis_server.stats.arrays import BoolArray, IntArray
 from cis_server.stats.rates import Strata
@@ -63,8 +62,8 @@ class RiskSet:
         """Units are leads, rows the touches each received.
 
         Args:
-            leads: rows of the `leads` of a `Population`, in order.
-            touches: its touches, in order; those of other leads are ignored.
+            leads: rows of the `resolved_leads` of a `Population`, in order.
+            touches: its `followed_touches`, in order; those of other leads are ignored.
             touch_cap: from this number on, touch numbers are one stratum.
         """
         place = leads.select("lead").with_row_index("unit")
@@ -74,7 +73,7 @@ class RiskSet:
             kept = leads.select(
                 "tier",
                 touch_number=pl.lit(1),
-                success=pl.col("label") == Label.CONVERTED,
+                success=pl.col("converted"),
                 unit=pl.int_range(pl.len()),
             )
         unit = kept["unit"].to_numpy()

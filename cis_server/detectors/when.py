@@ -34,10 +34,10 @@ from cis_server.domain.patterns import PrecisionCoverage, WhenPattern
 from cis_server.domain.vocabulary import PatternType
 
 _METHOD = (
-    "touch-level rates by beta-binomial shrinkage, a touch succeeding when the conversion is "
-    "credited to it; week smoothed with a wrapped Gaussian kernel, bandwidth by leave-one-out "
-    "likelihood; Fisher or score test against the complement with Benjamini-Hochberg over all "
-    "segments; hazard per touch; Kaplan-Meier"
+    "touches older than the horizon; rates by beta-binomial shrinkage, a touch succeeding when "
+    "the conversion is credited to it; week smoothed with a wrapped Gaussian kernel, bandwidth "
+    "by leave-one-out likelihood; Fisher or score test against the complement with "
+    "Benjamini-Hochberg over all segments; hazard per touch; Kaplan-Meier"
 )
 
 

@@ -22,7 +22,7 @@ from cis_server.detectors.lead_dimensions import (
 )
 from cis_server.detectors.levels import Levels, levels
 from cis_server.detectors.objections import objection_patterns
-from cis_server.detectors.outcomes import Label, Population, population
+from cis_server.detectors.outcomes import Population, population
 from cis_server.detectors.risk_set import RiskSet
 from cis_server.detectors.segments import Judged, Segments
 from cis_server.detectors.settings import DetectorSettings
@@ -40,8 +40,9 @@ from cis_server.domain.vocabulary import PatternType, Verdict
 from cis_server.stats.arrays import BoolArray
 
 _METHOD = (
-    "lead-level rates by beta-binomial shrinkage; Fisher or score test against the complement with "
-    "Benjamini-Hochberg over all segments; Mantel-Haenszel over score tier and touch number"
+    "leads followed for the same time after first contact; rates by beta-binomial shrinkage; "
+    "Fisher or score test against the complement with Benjamini-Hochberg over all segments; "
+    "Mantel-Haenszel over score tier and touch number"
 )
 _TITLES, _INDUSTRIES, _SIZES = "title_rankings", "industry_rankings", "size_analysis"
 _SIGNALS, _OBJECTIONS, _ATTRIBUTES = "timing_signals", "objection_patterns", "attribute_rankings"
@@ -69,7 +70,7 @@ def detect_who(
     settings = settings or DetectorSettings()
     run = run or population(dataset, settings)
     leads = run.resolved_leads
-    won = (leads["label"] == Label.CONVERTED).to_numpy()
+    won = leads["converted"].to_numpy()
     converted = int(won.sum())
     require_enough(leads.height, converted, "leads", settings)
     blocks = Blocks()
@@ -107,7 +108,7 @@ def _judged(
     settings: DetectorSettings,
 ) -> Mapping[str, Judged]:
     """All dimensions of a lead, each added on its own so that a broken column loses only itself."""
-    risk = RiskSet.of_leads(leads, run.touches, settings.touch_cap)
+    risk = RiskSet.of_leads(leads, run.followed_touches, settings.touch_cap)
     segments = Segments(settings, float(won.mean()))
 
     def add(dimensions: list[Levels]) -> None:

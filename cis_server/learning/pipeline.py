@@ -37,7 +37,7 @@ from cis_server.domain.runs import (
 from cis_server.domain.vocabulary import PatternStatus, PatternType
 from cis_server.domain.weights import DEFAULT_WEIGHTS, Weights
 from cis_server.learning.first_touch import first_touch
-from cis_server.learning.labels import LearningRows, propensity_rows, weights_rows
+from cis_server.learning.labels import LearningRows, learning_rows
 from cis_server.learning.promotion import decided
 from cis_server.learning.propensity import TARGET, PropensityFit, learn_propensity
 from cis_server.learning.stages import Stages
@@ -71,7 +71,7 @@ def learn(
     patterns, pattern_outcomes = _patterns(dataset, settings, stages)
     run = population(dataset, settings)
     weights, weights_model = _weights(run, dataset, state, options, stages)
-    propensity, propensity_model = _propensity(run, dataset, state, options, settings, stages)
+    propensity, propensity_model = _propensity(run, dataset, state, options, stages)
     models = [model for model in (weights_model, propensity_model) if model is not None]
     result = RunResult(
         patterns=pattern_outcomes,
@@ -174,7 +174,7 @@ def _weights(
 ) -> tuple[WeightsOutcome, LearnedModel | None]:
     before = state.live_weights or DEFAULT_WEIGHTS
     with stages.run("weights", _WEIGHING, "estimating the weights") as count:
-        rows = weights_rows(run)
+        rows = learning_rows(run)
         count(rows.leads.height)
         at_first = first_touch(
             rows.leads,
@@ -291,11 +291,10 @@ def _propensity(
     dataset: Dataset,
     state: LearningState,
     options: LearnOptions,
-    settings: DetectorSettings,
     stages: Stages,
 ) -> tuple[PropensityOutcome, LearnedModel | None]:
     with stages.run("propensity", _MODELLING, "fitting the conversion probability") as count:
-        rows = propensity_rows(run, settings)
+        rows = learning_rows(run)
         count(rows.leads.height)
         fit = _propensity_fit(rows, dataset, state)
     if fit.model is None:

@@ -67,16 +67,28 @@ def test_a_reply_within_the_silence_keeps_a_finished_sequence_open() -> None:
 
 
 def test_what_is_left_out_is_counted() -> None:
+    before = START - dt.timedelta(days=1)
     run = population(
         dataset(
             leads=[
                 {"lead_id": "a", "status": "bounced"},
                 {"lead_id": "b", "status": "converted"},
-                {"lead_id": "c", "status": "converted", "converted_at": START - dt.timedelta(1)},
+                {"lead_id": "c", "status": "converted", "converted_at": before},
                 {"lead_id": "d", "status": "in_sequence"},
                 {"lead_id": "e", "status": "exhausted"},
+                {"lead_id": "f", "status": "exhausted", "first_contacted_at": before},
+                {"lead_id": "g", "status": "scored"},
+                {"lead_id": "h", "status": "converted", "converted_at": ago(50)},
+                {"lead_id": "i", "status": "converted", "converted_at": ago(2)},
             ],
-            activities=[touch("e", 3)],
+            activities=[
+                touch("d", 40),
+                touch("d", 20),
+                touch("e", 100),
+                touch("f", 90),
+                touch("h", 45),
+                touch("i", 3),
+            ],
         ),
         SETTINGS,
     )
@@ -84,11 +96,16 @@ def test_what_is_left_out_is_counted() -> None:
         "bounced": 1,
         "converted without a date": 1,
         "with an outcome before the window": 1,
-        "without an outcome yet": 1,
+        "without a known first contact": 1,
+        "first contacted before the window": 1,
+        "converted before their first contact": 1,
+        "first contacted in the last 30 days": 1,
     }
-    assert run.leads["lead_id"].to_list() == ["d", "e"]
-    assert run.resolved_leads["lead_id"].to_list() == ["e"]
+    assert run.leads["lead_id"].to_list() == list("defghi")
+    assert run.resolved_leads["lead_id"].to_list() == ["d", "e"]
     assert "1 bounced" in run.note
+    assert "within 30 days of first contact" in run.note
+    assert "touches left out: 2 of the last 30 days" in run.note
 
 
 def test_touches_are_cut_at_the_conversion_and_at_the_window() -> None:
@@ -117,19 +134,26 @@ def test_the_credited_touch_of_a_coarse_time_is_kept_after_the_conversion() -> N
     assert run.touches["success"].to_list() == [True]
 
 
-def test_touches_of_open_leads_count_once_they_are_older_than_the_horizon() -> None:
+def test_touches_count_once_they_are_older_than_the_horizon_whatever_became_of_the_lead() -> None:
+    leads = [
+        {"lead_id": "a", "status": "in_sequence"},
+        {"lead_id": "b", "status": "exhausted"},
+        {"lead_id": "c", "status": "converted", "converted_at": ago(1)},
+        {"lead_id": "d", "status": "converted", "converted_at": ago(1)},
+    ]
     run = population(
         dataset(
-            leads=[
-                {"lead_id": "a", "status": "in_sequence"},
-                {"lead_id": "b", "status": "exhausted"},
+            leads=leads,
+            activities=[
+                *(touch(lead["lead_id"], age) for lead in leads for age in (31, 29)),
+                touch("c", 2, converting=True),
+                touch("d", 30, converting=True),
             ],
-            activities=[touch("a", 31), touch("a", 29), touch("b", 2)],
         ),
         SETTINGS,
     )
-    assert run.resolved_touches["activity_id"].to_list() == ["a@31", "b@2"]
-    assert not run.resolved_touches["success"].any()
+    assert run.resolved_touches["activity_id"].to_list() == ["a@31", "b@31", "c@31", "d@31", "d@30"]
+    assert run.resolved_touches["success"].to_list() == [False, False, False, False, True]
 
 
 def test_precision_says_what_a_touch_may_be_used_for() -> None:

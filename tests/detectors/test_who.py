@@ -309,7 +309,8 @@ def leads_only(count: int) -> Dataset:
             {
                 "lead_id": str(i),
                 "status": "converted" if i % 5 == 0 else "not_interested",
-                "converted_at": AS_OF - dt.timedelta(days=3) if i % 5 == 0 else None,
+                "first_contacted_at": AS_OF - dt.timedelta(days=40),
+                "converted_at": AS_OF - dt.timedelta(days=13) if i % 5 == 0 else None,
                 "title": "CEO",
                 "industry": ["a", "b"][i % 2],
                 "tier": ["hot", "cold"][i % 3 == 0],

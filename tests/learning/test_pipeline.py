@@ -22,7 +22,7 @@ from cis_server.domain.vocabulary import PatternStatus, PatternType, Promotion
 from cis_server.domain.weights import COMPONENTS, DEFAULT_WEIGHTS, Weights
 from cis_server.learning import pipeline
 from cis_server.learning.first_touch import first_touch
-from cis_server.learning.labels import propensity_rows, weights_rows
+from cis_server.learning.labels import learning_rows
 from cis_server.learning.pipeline import learn
 from cis_server.learning.stages import Stages
 from cis_server.scoring.propensity import PropensityScorer
@@ -64,7 +64,7 @@ def test_the_model_passes_its_gates_and_tells_the_truth() -> None:
     stored = next(model for model in planted().models if model.kind == "propensity")
     scorer = PropensityScorer(PropensityModel.from_json(json.loads(json.dumps(stored.content))))
     data = dataset("planted")
-    rows = propensity_rows(population(data, DetectorSettings()), DetectorSettings())
+    rows = learning_rows(population(data, DetectorSettings()))
     at_first = first_touch(
         rows.leads, client=state(PLANTED).client, campaigns={}, as_of=data.window.as_of
     )
@@ -303,8 +303,7 @@ def test_a_broken_stored_set_is_computed_again() -> None:
 def test_the_cohort_is_followed_for_the_same_time() -> None:
     data = dataset("planted")
     run = population(data, DetectorSettings())
-    rows = propensity_rows(run, DetectorSettings())
-    assert rows.follow_up_days is not None
+    rows = learning_rows(run)
     assert rows.follow_up_days >= 30
     latest = AS_OF - dt.timedelta(days=rows.follow_up_days)
     assert rows.leads["contacted_at"].max() <= latest
@@ -313,8 +312,13 @@ def test_the_cohort_is_followed_for_the_same_time() -> None:
     assert "open" in set(rows.leads["label"])
     true = simulation().truth["planted"].baseline
     assert float(rows.converted.mean() or 0) == pytest.approx(true, rel=0.2)
-    resolved = weights_rows(run)
-    assert "open" not in set(resolved.leads["label"])
+    for outcome in planted().result.patterns:
+        if outcome.type is PatternType.WHO:
+            assert (outcome.sample_size, outcome.n_converted) == (
+                rows.leads.height,
+                rows.converted.sum(),
+            )
+    assert planted().result.weights.n == rows.leads.height
 
 
 def test_what_follows_the_booking_is_learned_and_stored() -> None:
