@@ -25,6 +25,10 @@ from cis_server.domain.vocabulary import (
 from cis_server.errors import NotFound, PreconditionFailed, StoreUnavailable
 
 _POLL_SECONDS = 0.25
+_CROWD = 16
+_CROWD_POLL_SECONDS = 1.0
+"""With more followers than `_CROWD` in a process: waking hundreds of threads four times a second
+would be felt by the calls that score."""
 
 
 class RunStore(Protocol):
@@ -299,7 +303,8 @@ class _Watch:
                     self._states.update(fresh)
                     self.change += 1
                     self._changed.notify_all()
-            time.sleep(_POLL_SECONDS)
+                crowded = sum(self._followers.values()) > _CROWD
+            time.sleep(_CROWD_POLL_SECONDS if crowded else _POLL_SECONDS)
 
 
 class _Follower:
