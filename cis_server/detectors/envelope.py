@@ -11,7 +11,9 @@ from cis_server.domain.vocabulary import PatternType
 from cis_server.stats.confidence import confidence
 
 
-def require_enough(units: int, converted: int, unit: str, settings: DetectorSettings) -> None:
+def require_enough(
+    units: int, converted: int, unit: str, settings: DetectorSettings, note: str = ""
+) -> None:
     """Check the minimums of a detector (pattern facts, section 1).
 
     Args:
@@ -19,6 +21,7 @@ def require_enough(units: int, converted: int, unit: str, settings: DetectorSett
         converted: of them.
         unit: name of a unit in the plural, for the reason.
         settings: the minimums.
+        note: what was left out, for the reason.
 
     Raises:
         InsufficientData: fewer units, conversions or non-conversions than the minimum.
@@ -30,7 +33,8 @@ def require_enough(units: int, converted: int, unit: str, settings: DetectorSett
     )
     missing = [f"{have} {what}, {least} needed" for have, least, what in needed if have < least]
     if missing:
-        raise InsufficientData("; ".join(missing), sample=units, converted=converted)
+        reason = "; ".join([*missing, note] if note else missing)
+        raise InsufficientData(reason, sample=units, converted=converted)
 
 
 def envelope(

@@ -80,7 +80,7 @@ def detect_how(
     run = run or population(dataset, settings)
     paths = channel_paths(run, settings)
     units, converted = paths.leads.height, int(paths.won.sum())
-    require_enough(units, converted, "touched leads", settings)
+    require_enough(units, converted, "touched leads", settings, run.note)
     blocks = Blocks()
     fact_names: list[str] = []
     judged = _judged(run, paths, blocks, fact_names, settings)

@@ -64,7 +64,7 @@ def detect_when(
     run = run or population(dataset, settings)
     touches = run.resolved_touches
     converted = int(touches["success"].sum())
-    require_enough(touches.height, converted, "touches", settings)
+    require_enough(touches.height, converted, "touches", settings, run.note)
     blocks = Blocks()
     times = SendTimes(touches, settings)
     gaps = blocks.run("sequence_gaps", lambda: gap_touches(touches)) or []

@@ -72,7 +72,7 @@ def detect_who(
     leads = run.resolved_leads
     won = leads["converted"].to_numpy()
     converted = int(won.sum())
-    require_enough(leads.height, converted, "leads", settings)
+    require_enough(leads.height, converted, "leads", settings, run.note)
     blocks = Blocks()
     judged = _judged(run, leads, won, blocks, settings)
     titles = _listed(blocks, _TITLES, judged, "title", settings)

@@ -1,6 +1,7 @@
 """Lead-level rates are those of a cohort: what was tried lately is not mistaken for what works."""
 
 import datetime as dt
+from dataclasses import replace
 from functools import cache
 
 import numpy as np
@@ -10,7 +11,13 @@ from detector_frames import AS_OF, START, dataset
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cis_server.detectors import DetectorSettings, detect_how, detect_when, detect_who
+from cis_server.detectors import (
+    DetectorSettings,
+    InsufficientData,
+    detect_how,
+    detect_when,
+    detect_who,
+)
 from cis_server.detectors.outcomes import Population, population
 from cis_server.domain.dataset import Dataset
 from cis_server.domain.rates import RateEstimate, SegmentRate
@@ -70,6 +77,14 @@ def test_conversions_of_leads_too_young_do_not_count() -> None:
     assert run.excluded["first contacted in the last 30 days"] == 2
     # Neither do those that have not happened yet.
     assert counted(outcomes((40, 41))) == {"0000": False}
+
+
+def test_too_few_old_leads_are_a_finding_that_says_where_the_others_went() -> None:
+    data = lately(0, since=30)
+    young = data.leads.filter(pl.col("first_contacted_at") > AS_OF - days(29))
+    with pytest.raises(InsufficientData, match="0 leads with an outcome, 30 needed") as caught:
+        detect_who(replace(data, leads=young))
+    assert f"{young.height} first contacted in the last 30 days" in caught.value.reason
 
 
 def test_a_conversion_after_the_follow_up_is_none_within_it() -> None:
