@@ -160,7 +160,8 @@ def test_followers_do_not_slow_scoring(program: Program, module_database_url: st
                 listeners.submit(listen, stream, heard, number)
             with Moved(database):
                 followed = slowest(scorer)
-            wait_until(lambda: all(count > 2 for count in heard), 10.0, "news for every follower")
+                news = "news for every follower"
+                wait_until(lambda: all(count > 2 for count in heard), 10.0, news)
             for stream in streams:
                 stream.cancel()
         # Real figures are printed by tests/bench/serving.py; here a machine may be busy.
