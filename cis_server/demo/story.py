@@ -39,7 +39,7 @@ from cis_server.persistence.database import opened_database
 from cis_server.settings import Settings
 
 SEED: Final = 7
-_LEADS_EACH: Final = 4_000
+_LEADS_EACH: Final = 8_000
 
 _LEADS: Final[Mapping[str, core_pb2.Lead]] = {
     "acme": core_pb2.Lead(
@@ -126,7 +126,7 @@ def _tell(console: Console, client: Client, simulation: Simulation) -> None:
 
 def _simulated(console: Console, url: str) -> Simulation:
     started = time.monotonic()
-    as_of = dt.datetime.now(dt.UTC).replace(minute=0, second=0, microsecond=0)
+    as_of = dt.datetime.now(dt.UTC).replace(hour=0, minute=0, second=0, microsecond=0)
     simulation = simulate(demo_clients(_LEADS_EACH), SEED, as_of)
     counts = write(simulation, url, replace=True)
     told = ", ".join(
