@@ -17,7 +17,8 @@ import sys
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Final
+from types import FrameType, TracebackType
+from typing import Final, Self
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn
@@ -82,22 +83,33 @@ def run(settings: Settings, *, once: bool) -> int:
         once: end after the story; else the server goes on until Ctrl-C.
 
     Returns:
-        The exit code: 0.
+        The exit code: 0, or 130 when a signal ended it before its time.
     """
     console = Console(highlight=False)
+    with _Interruption() as interruption:
+        _story(console, settings, interruption, once=once)
+    return 130 if interruption.cut_short else 0
+
+
+def _story(
+    console: Console, settings: Settings, interruption: _Interruption, *, once: bool
+) -> None:
     started = time.monotonic()
     console.print("[bold]CIS demonstration[/]: two clients, opposite truths, one server\n")
-    with _interrupted_by_signals(), opened_database(None, settings.data_dir / "demo") as url:
+    with opened_database(None, settings.data_dir / "demo") as url, interruption.off_at_the_end():
         console.print(f"  [green]✓[/] Postgres is up ({time.monotonic() - started:.1f} s)")
         simulation = _simulated(console, url)
-        with _server(settings, url) as target, Client(ClientOptions(target=target)) as client:
+        with (
+            _server(settings, url, interruption) as target,
+            Client(ClientOptions(target=target)) as client,
+        ):
             client.wait_ready()
             console.print(f"  [green]✓[/] the server is up at {target}\n")
             _tell(console, client, simulation)
             console.print(f"\nThe story took {time.monotonic() - started:.0f} seconds.")
             if not once:
-                _stay(console, target)
-    return 0
+                _show_how_to_go_on(console, target)
+                interruption.wait()
 
 
 def _tell(console: Console, client: Client, simulation: Simulation) -> None:
@@ -138,7 +150,7 @@ def _simulated(console: Console, url: str) -> Simulation:
 
 
 @contextlib.contextmanager
-def _server(settings: Settings, url: str) -> Iterator[str]:
+def _server(settings: Settings, url: str, interruption: _Interruption) -> Iterator[str]:
     """A server of its own on a free port; stopped at the end."""
     log = settings.data_dir / "demo" / "server.log"
     command = [sys.executable, "-m", "cis_server", "serve", "--host=127.0.0.1"]
@@ -151,7 +163,8 @@ def _server(settings: Settings, url: str) -> Iterator[str]:
             start_new_session=True,
         )
     try:
-        yield _announced(process, str(log))
+        with interruption.off_at_the_end():
+            yield _announced(process, str(log))
     finally:
         process.send_signal(signal.SIGTERM)
         process.wait(30)
@@ -363,7 +376,7 @@ def _show_channels(console: Console, client: Client, name: str, truth: Truth) ->
     )
 
 
-def _stay(console: Console, target: str) -> None:
+def _show_how_to_go_on(console: Console, target: str) -> None:
     console.print(f"\nThe server goes on at {target}. Try, in another terminal:")
     cis = _shown(Path(sys.executable).with_name("cis"))
     console.print(f"  {cis} patterns --target {target} --client acme --type who")
@@ -372,8 +385,6 @@ def _stay(console: Console, target: str) -> None:
         soft_wrap=True,
     )
     console.print("Ctrl-C ends it.")
-    with contextlib.suppress(KeyboardInterrupt):
-        signal.pause()
 
 
 def _shown(program: Path) -> str:
@@ -382,16 +393,63 @@ def _shown(program: Path) -> str:
     return str(program.relative_to(here) if program.is_relative_to(here) else program)
 
 
-@contextlib.contextmanager
-def _interrupted_by_signals() -> Iterator[None]:
-    """A closed terminal or a SIGTERM ends the story as Ctrl-C does: server and database go too."""
-    kinds = (signal.SIGTERM, signal.SIGHUP)
-    before = [signal.signal(kind, signal.default_int_handler) for kind in kinds]
-    try:
-        yield
-    finally:
-        for kind, handler in zip(kinds, before, strict=True):
-            signal.signal(kind, handler)
+class _Interruption:
+    """SIGINT, SIGTERM and SIGHUP (a closed terminal) end the story; server and database go too.
+
+    An exception raised by a signal handler surfaces wherever the program happens to be. A library
+    may turn it into an error of its own there (Polars: a panic) or swallow it (a callback from C).
+    Hence it is raised again every second until the resources are being given back, and whatever
+    error comes out of an interrupted story counts as its interruption.
+    """
+
+    _KINDS: Final = (signal.SIGINT, signal.SIGTERM, signal.SIGHUP, signal.SIGALRM)
+
+    def __init__(self) -> None:
+        self.cut_short = False
+        """A signal came before the story was told."""
+        self._asked = False
+        self._off = False
+        self._before: list[object] = []
+
+    def __enter__(self) -> Self:
+        self._before = [signal.signal(kind, self._raise) for kind in self._KINDS]
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        trace: TracebackType | None,
+    ) -> bool:
+        self._switch_off()
+        for number, handler in zip(self._KINDS, self._before, strict=True):
+            signal.signal(number, handler)  # type: ignore[arg-type]  # what signal() itself gave
+        return self.cut_short
+
+    def wait(self) -> None:
+        """Return when a signal asks for the end, which then is no interruption."""
+        self._switch_off()
+        while not self._asked:
+            time.sleep(0.1)
+
+    @contextlib.contextmanager
+    def off_at_the_end(self) -> Iterator[None]:
+        """From the end of this context on signals no longer interrupt: what follows gives back."""
+        try:
+            yield
+        finally:
+            self._switch_off()
+
+    def _switch_off(self) -> None:
+        self._off = True
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+
+    def _raise(self, _number: int, _frame: FrameType | None) -> None:
+        self._asked = True
+        if not self._off:
+            self.cut_short = True
+            signal.setitimer(signal.ITIMER_REAL, 1.0)
+            raise KeyboardInterrupt
 
 
 def _heading(console: Console, text: str) -> None:
