@@ -44,6 +44,7 @@ INSERT INTO pattern_history (client_id, pattern_type, version, patterns, sample_
 INSERT INTO pattern_status (client_id, pattern_type, status) VALUES (:c, 'who', 'ok');
 INSERT INTO models (client_id, kind, version, parameters) VALUES (:c, 'weights', 1, '{}');
 INSERT INTO learning_runs (client_id) VALUES (:c);
+INSERT INTO rescoring_runs (client_id) VALUES (:c);
 INSERT INTO recommendations (client_id, kind, title) VALUES (:c, 'timing', 't');
 INSERT INTO decision_log (client_id, kind, choice) VALUES (:c, 'timing', 'x');
 INSERT INTO dataset_snapshots (client_id, content_hash, window_start, as_of) VALUES (:c, 'h', now(), now());

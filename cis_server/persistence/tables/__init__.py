@@ -21,6 +21,7 @@ from cis_server.persistence.tables.learned import (
     pattern_status,
     patterns,
     recommendations,
+    rescoring_runs,
 )
 from cis_server.persistence.tables.operations import (
     dirty_leads,
@@ -75,6 +76,7 @@ __all__ = [
     "pool_assignments",
     "recommendations",
     "replies",
+    "rescoring_runs",
     "revenue_attribution",
     "suppression",
     "templates",

@@ -111,7 +111,12 @@ leads = Table(
     Column("components", JSONB),
     Column("weights_used", JSONB),
     Column("weights_source", Text),
+    Column("weights_version", Text),
     Column("conversion_probability", Double),
+    Column("probability_low", Double, comment="5 % quantile"),
+    Column("probability_high", Double, comment="95 % quantile"),
+    Column("probability_target", Text),
+    Column("probability_version", Text, comment="of the propensity model"),
     instant("scored_at"),
     instant("score_as_of"),
     Column("scorer_version", Text),
@@ -150,6 +155,8 @@ leads = Table(
     one_of("conversion_type", ConversionType),
     within("score", 0, 100),
     within("conversion_probability", 0, 1),
+    within("probability_low", 0, 1),
+    within("probability_high", 0, 1),
     within("enrichment_confidence", 0, 1),
     CheckConstraint("tier IN ('dead', 'cold', 'cool', 'warm', 'hot')", name="tier_known"),
     CheckConstraint("employee_count >= 0", name="employee_count_range"),
@@ -165,7 +172,26 @@ Index(
 )
 Index("ix_leads_campaign_id", leads.c.client_id, leads.c.campaign_id)
 Index("ix_leads_status", leads.c.client_id, leads.c.status)
-Index("ix_leads_score", leads.c.client_id, leads.c.score.desc().nulls_last())
+# Rank orders of the leads that may still be contacted; `ListTopLeads` reads along them.
+_RANKED = text(
+    "score IS NOT NULL AND deleted_at IS NULL AND NOT unsubscribed AND NOT do_not_contact"
+    " AND status IN ('new', 'enriched', 'scored', 'in_sequence')"
+)
+Index(
+    "ix_leads_score",
+    leads.c.client_id,
+    leads.c.score.desc(),
+    leads.c.lead_id,
+    postgresql_where=_RANKED,
+)
+Index(
+    "ix_leads_probability",
+    leads.c.client_id,
+    text("coalesce(conversion_probability, -1) DESC"),
+    leads.c.score.desc(),
+    leads.c.lead_id,
+    postgresql_where=_RANKED,
+)
 Index(
     "ix_leads_converted_at",
     leads.c.client_id,

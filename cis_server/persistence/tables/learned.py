@@ -184,6 +184,41 @@ Index(
     learning_runs.c.requested_at.desc(),
 )
 
+rescoring_runs = Table(
+    "rescoring_runs",
+    metadata,
+    client_key(),
+    key("run_id"),
+    Column("state", Text, nullable=False, server_default="queued"),
+    Column("campaign_id", Text),
+    instant("as_of"),
+    Column("reason", Text, nullable=False, server_default=""),
+    Column("total", BigInteger),
+    Column("scored", BigInteger, nullable=False, server_default="0"),
+    Column("failed", BigInteger, nullable=False, server_default="0"),
+    Column("moves", JSONB, nullable=False, server_default=_EMPTY),
+    Column("model", JSONB, nullable=False, server_default=_EMPTY),
+    Column("message", Text, nullable=False, server_default=""),
+    Column("attempts", SmallInteger, nullable=False, server_default="0"),
+    instant("requested_at", now=True),
+    instant("started_at"),
+    instant("heartbeat_at"),
+    instant("finished_at"),
+    of_client(),
+    one_of("state", RunState),
+)
+Index(
+    "uq_rescoring_runs_under_way",
+    rescoring_runs.c.client_id,
+    unique=True,
+    postgresql_where=text("state IN ('queued', 'running')"),
+)
+Index(
+    "ix_rescoring_runs_requested_at",
+    rescoring_runs.c.client_id,
+    rescoring_runs.c.requested_at.desc(),
+)
+
 recommendations = Table(
     "recommendations",
     metadata,

@@ -16,6 +16,7 @@ DROP TABLE campaign_sequences;
 DROP TABLE campaign_resources;
 DROP TABLE ab_tests;
 DROP TABLE suppression;
+DROP TABLE rescoring_runs;
 DROP TABLE recommendations;
 DROP TABLE patterns;
 DROP TABLE pattern_status;

@@ -227,6 +227,31 @@ CREATE TABLE learning_runs (
 CREATE INDEX ix_learning_runs_requested_at ON learning_runs (client_id, requested_at DESC);
 CREATE UNIQUE INDEX uq_learning_runs_under_way ON learning_runs (client_id) WHERE state IN ('queued', 'running');
 
+CREATE TABLE rescoring_runs (
+    client_id TEXT NOT NULL,
+    run_id TEXT DEFAULT (gen_random_uuid())::text NOT NULL,
+    state TEXT DEFAULT 'queued' NOT NULL,
+    campaign_id TEXT,
+    as_of TIMESTAMP WITH TIME ZONE,
+    reason TEXT DEFAULT '' NOT NULL,
+    total BIGINT,
+    scored BIGINT DEFAULT '0' NOT NULL,
+    failed BIGINT DEFAULT '0' NOT NULL,
+    moves JSONB DEFAULT '{}'::jsonb NOT NULL,
+    model JSONB DEFAULT '{}'::jsonb NOT NULL,
+    message TEXT DEFAULT '' NOT NULL,
+    attempts SMALLINT DEFAULT '0' NOT NULL,
+    requested_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    started_at TIMESTAMP WITH TIME ZONE,
+    heartbeat_at TIMESTAMP WITH TIME ZONE,
+    finished_at TIMESTAMP WITH TIME ZONE,
+    CONSTRAINT pk_rescoring_runs PRIMARY KEY (client_id, run_id),
+    CONSTRAINT fk_rescoring_runs_client_id FOREIGN KEY(client_id) REFERENCES clients (client_id) ON DELETE CASCADE,
+    CONSTRAINT ck_rescoring_runs_state_known CHECK (state IN ('queued', 'running', 'succeeded', 'failed'))
+);
+CREATE INDEX ix_rescoring_runs_requested_at ON rescoring_runs (client_id, requested_at DESC);
+CREATE UNIQUE INDEX uq_rescoring_runs_under_way ON rescoring_runs (client_id) WHERE state IN ('queued', 'running');
+
 CREATE TABLE memberships (
     client_id TEXT NOT NULL,
     user_id TEXT NOT NULL,
@@ -505,7 +530,12 @@ CREATE TABLE leads (
     components JSONB,
     weights_used JSONB,
     weights_source TEXT,
+    weights_version TEXT,
     conversion_probability DOUBLE PRECISION,
+    probability_low DOUBLE PRECISION,
+    probability_high DOUBLE PRECISION,
+    probability_target TEXT,
+    probability_version TEXT,
     scored_at TIMESTAMP WITH TIME ZONE,
     score_as_of TIMESTAMP WITH TIME ZONE,
     scorer_version TEXT,
@@ -543,6 +573,8 @@ CREATE TABLE leads (
     CONSTRAINT ck_leads_conversion_type_known CHECK (conversion_type IN ('meeting_booked', 'deal_won', 'status')),
     CONSTRAINT ck_leads_score_range CHECK (score BETWEEN 0 AND 100),
     CONSTRAINT ck_leads_conversion_probability_range CHECK (conversion_probability BETWEEN 0 AND 1),
+    CONSTRAINT ck_leads_probability_low_range CHECK (probability_low BETWEEN 0 AND 1),
+    CONSTRAINT ck_leads_probability_high_range CHECK (probability_high BETWEEN 0 AND 1),
     CONSTRAINT ck_leads_enrichment_confidence_range CHECK (enrichment_confidence BETWEEN 0 AND 1),
     CONSTRAINT ck_leads_tier_known CHECK (tier IN ('dead', 'cold', 'cool', 'warm', 'hot')),
     CONSTRAINT ck_leads_employee_count_range CHECK (employee_count >= 0),
@@ -555,9 +587,13 @@ CREATE INDEX ix_leads_closed ON leads (client_id, lead_id) WHERE unsubscribed OR
 CREATE INDEX ix_leads_converted_at ON leads (client_id, converted_at) WHERE converted_at IS NOT NULL;
 CREATE INDEX ix_leads_email ON leads (client_id, lower(email)) WHERE email IS NOT NULL;
 CREATE INDEX ix_leads_next_outreach_at ON leads (client_id, next_outreach_at) WHERE status = 'in_sequence';
-CREATE INDEX ix_leads_score ON leads (client_id, score DESC NULLS LAST);
+CREATE INDEX ix_leads_probability ON leads (client_id, coalesce(conversion_probability, -1) DESC, score DESC, lead_id) WHERE score IS NOT NULL AND deleted_at IS NULL AND NOT unsubscribed AND NOT do_not_contact AND status IN ('new', 'enriched', 'scored', 'in_sequence');
+CREATE INDEX ix_leads_score ON leads (client_id, score DESC, lead_id) WHERE score IS NOT NULL AND deleted_at IS NULL AND NOT unsubscribed AND NOT do_not_contact AND status IN ('new', 'enriched', 'scored', 'in_sequence');
 CREATE INDEX ix_leads_status ON leads (client_id, status);
 COMMENT ON COLUMN leads.timezone IS 'IANA name';
+COMMENT ON COLUMN leads.probability_low IS '5 % quantile';
+COMMENT ON COLUMN leads.probability_high IS '95 % quantile';
+COMMENT ON COLUMN leads.probability_version IS 'of the propensity model';
 COMMENT ON COLUMN leads.components_at_first_touch IS 'as before first outreach; written once';
 
 CREATE TABLE templates (
