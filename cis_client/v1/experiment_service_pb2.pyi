@@ -71,6 +71,10 @@ class _ExperimentStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_Exper
     """Ended; the verdict is final."""
     EXPERIMENT_STATE_CANCELLED: _ExperimentState.ValueType  # 3
     """Called off; there is no verdict."""
+    EXPERIMENT_STATE_DRAFT: _ExperimentState.ValueType  # 4
+    """Written down by another program, not begun."""
+    EXPERIMENT_STATE_PAUSED: _ExperimentState.ValueType  # 5
+    """Held up by another program: leads keep their variants, no new ones are assigned."""
 
 class ExperimentState(_ExperimentState, metaclass=_ExperimentStateEnumTypeWrapper):
     """Where an experiment stands."""
@@ -83,6 +87,10 @@ EXPERIMENT_STATE_COMPLETED: ExperimentState.ValueType  # 2
 """Ended; the verdict is final."""
 EXPERIMENT_STATE_CANCELLED: ExperimentState.ValueType  # 3
 """Called off; there is no verdict."""
+EXPERIMENT_STATE_DRAFT: ExperimentState.ValueType  # 4
+"""Written down by another program, not begun."""
+EXPERIMENT_STATE_PAUSED: ExperimentState.ValueType  # 5
+"""Held up by another program: leads keep their variants, no new ones are assigned."""
 Global___ExperimentState: _TypeAlias = ExperimentState  # noqa: Y015
 
 class _ExperimentVerdict:
@@ -334,7 +342,7 @@ class AssignVariantRequest(_message.Message):
     """The experiment. Required. Range: 1..128 characters."""
     @_builtins.property
     def lead_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
-        """The leads. Range: 1..1000, each 1..128 characters."""
+        """The leads, stored already. Range: 1..1000, each 1..128 characters."""
 
     def __init__(
         self,
@@ -433,7 +441,7 @@ Global___GetExperimentRequest: _TypeAlias = GetExperimentRequest  # noqa: Y015
 
 @_typing.final
 class VariantResult(_message.Message):
-    """How one variant does."""
+    """How one variant does. Leads count once, from their assignment on, whatever was sent to them."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -508,6 +516,7 @@ class ExperimentResult(_message.Message):
     SAMPLE_RATIO_P_VALUE_FIELD_NUMBER: _builtins.int
     PROGRESS_FIELD_NUMBER: _builtins.int
     TEXT_FIELD_NUMBER: _builtins.int
+    EXPECTED_END_TIME_FIELD_NUMBER: _builtins.int
     verdict: Global___ExperimentVerdict.ValueType
     """What it has shown so far."""
     winner: _builtins.str
@@ -521,12 +530,18 @@ class ExperimentResult(_message.Message):
     sample_ratio_p_value: _builtins.float
     """p-value of the check that shares are those planned; below 0.001 it blocks the verdict."""
     progress: _builtins.float
-    """Share 0..1 of the planned leads reached."""
+    """Share 0..1 of the planned leads reached, by the variant that is furthest from its number."""
     text: _builtins.str
     """All of that in plain words."""
     @_builtins.property
     def variants(self) -> _containers.RepeatedCompositeFieldContainer[Global___VariantResult]:
         """One per variant, in the experiment's order."""
+
+    @_builtins.property
+    def expected_end_time(self) -> _timestamp_pb2.Timestamp:
+        """When the planned leads will be reached at the pace since the start. Unset when they are reached,
+        when nobody was contacted yet, and once it has ended.
+        """
 
     def __init__(
         self,
@@ -539,10 +554,11 @@ class ExperimentResult(_message.Message):
         sample_ratio_p_value: _builtins.float | None = ...,
         progress: _builtins.float = ...,
         text: _builtins.str = ...,
+        expected_end_time: _timestamp_pb2.Timestamp | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_sample_ratio_p_value", b"_sample_ratio_p_value", "_sequence_high", b"_sequence_high", "_sequence_low", b"_sequence_low", "_winner", b"_winner", "sample_ratio_p_value", b"sample_ratio_p_value", "sequence_high", b"sequence_high", "sequence_low", b"sequence_low", "winner", b"winner"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_sample_ratio_p_value", b"_sample_ratio_p_value", "_sequence_high", b"_sequence_high", "_sequence_low", b"_sequence_low", "_winner", b"_winner", "expected_end_time", b"expected_end_time", "sample_ratio_p_value", b"sample_ratio_p_value", "sequence_high", b"sequence_high", "sequence_low", b"sequence_low", "winner", b"winner"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_sample_ratio_p_value", b"_sample_ratio_p_value", "_sequence_high", b"_sequence_high", "_sequence_low", b"_sequence_low", "_winner", b"_winner", "progress", b"progress", "sample_ratio_p_value", b"sample_ratio_p_value", "sequence_high", b"sequence_high", "sequence_low", b"sequence_low", "text", b"text", "variants", b"variants", "verdict", b"verdict", "winner", b"winner"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_sample_ratio_p_value", b"_sample_ratio_p_value", "_sequence_high", b"_sequence_high", "_sequence_low", b"_sequence_low", "_winner", b"_winner", "expected_end_time", b"expected_end_time", "progress", b"progress", "sample_ratio_p_value", b"sample_ratio_p_value", "sequence_high", b"sequence_high", "sequence_low", b"sequence_low", "text", b"text", "variants", b"variants", "verdict", b"verdict", "winner", b"winner"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__sample_ratio_p_value: _TypeAlias = _typing.Literal["sample_ratio_p_value"]  # noqa: Y015
     _WhichOneofArgType__sample_ratio_p_value: _TypeAlias = _typing.Literal["_sample_ratio_p_value", b"_sample_ratio_p_value"]  # noqa: Y015

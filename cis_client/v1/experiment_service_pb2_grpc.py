@@ -63,14 +63,18 @@ class ExperimentServiceServicer:
 
     def CreateExperiment(self, request, context):
         """Creates an experiment and plans its size. FAILED_PRECONDITION while another runs in the same
-        campaign.
+        campaign (one without a campaign runs in all of them), when its key is taken by a different
+        experiment, and when no base rate is given and the client has too little history for one.
+        The same request again gives the experiment that exists.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def AssignVariant(self, request, context):
-        """Gives the variant of a lead: the same whenever and wherever it is asked.
+        """Gives the variants of stored leads and records them: the first assignment of a lead holds,
+        whenever and wherever it is asked again. From then on its outcomes count. FAILED_PRECONDITION
+        for new leads of an experiment that does not run.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -35,10 +35,15 @@ class ExperimentServiceStub:
     def __new__(cls, channel: _aio.Channel) -> ExperimentServiceAsyncStub: ...
     CreateExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.CreateExperimentRequest, _experiment_service_pb2.CreateExperimentResponse]
     """Creates an experiment and plans its size. FAILED_PRECONDITION while another runs in the same
-    campaign.
+    campaign (one without a campaign runs in all of them), when its key is taken by a different
+    experiment, and when no base rate is given and the client has too little history for one.
+    The same request again gives the experiment that exists.
     """
     AssignVariant: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.AssignVariantRequest, _experiment_service_pb2.AssignVariantResponse]
-    """Gives the variant of a lead: the same whenever and wherever it is asked."""
+    """Gives the variants of stored leads and records them: the first assignment of a lead holds,
+    whenever and wherever it is asked again. From then on its outcomes count. FAILED_PRECONDITION
+    for new leads of an experiment that does not run.
+    """
     GetExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.GetExperimentRequest, _experiment_service_pb2.GetExperimentResponse]
     """Gives an experiment with its counts and its verdict so far."""
     EndExperiment: _grpc.UnaryUnaryMultiCallable[_experiment_service_pb2.EndExperimentRequest, _experiment_service_pb2.EndExperimentResponse]
@@ -51,10 +56,15 @@ class ExperimentServiceAsyncStub(ExperimentServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     CreateExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.CreateExperimentRequest, _experiment_service_pb2.CreateExperimentResponse]  # type: ignore[assignment]
     """Creates an experiment and plans its size. FAILED_PRECONDITION while another runs in the same
-    campaign.
+    campaign (one without a campaign runs in all of them), when its key is taken by a different
+    experiment, and when no base rate is given and the client has too little history for one.
+    The same request again gives the experiment that exists.
     """
     AssignVariant: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.AssignVariantRequest, _experiment_service_pb2.AssignVariantResponse]  # type: ignore[assignment]
-    """Gives the variant of a lead: the same whenever and wherever it is asked."""
+    """Gives the variants of stored leads and records them: the first assignment of a lead holds,
+    whenever and wherever it is asked again. From then on its outcomes count. FAILED_PRECONDITION
+    for new leads of an experiment that does not run.
+    """
     GetExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.GetExperimentRequest, _experiment_service_pb2.GetExperimentResponse]  # type: ignore[assignment]
     """Gives an experiment with its counts and its verdict so far."""
     EndExperiment: _aio.UnaryUnaryMultiCallable[_experiment_service_pb2.EndExperimentRequest, _experiment_service_pb2.EndExperimentResponse]  # type: ignore[assignment]
@@ -69,7 +79,9 @@ class ExperimentServiceServicer:
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_service_pb2.CreateExperimentResponse, _abc.Awaitable[_experiment_service_pb2.CreateExperimentResponse]]:
         """Creates an experiment and plans its size. FAILED_PRECONDITION while another runs in the same
-        campaign.
+        campaign (one without a campaign runs in all of them), when its key is taken by a different
+        experiment, and when no base rate is given and the client has too little history for one.
+        The same request again gives the experiment that exists.
         """
 
     def AssignVariant(
@@ -77,7 +89,10 @@ class ExperimentServiceServicer:
         request: _experiment_service_pb2.AssignVariantRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_experiment_service_pb2.AssignVariantResponse, _abc.Awaitable[_experiment_service_pb2.AssignVariantResponse]]:
-        """Gives the variant of a lead: the same whenever and wherever it is asked."""
+        """Gives the variants of stored leads and records them: the first assignment of a lead holds,
+        whenever and wherever it is asked again. From then on its outcomes count. FAILED_PRECONDITION
+        for new leads of an experiment that does not run.
+        """
 
     def GetExperiment(
         self,

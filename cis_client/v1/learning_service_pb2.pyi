@@ -300,7 +300,7 @@ class _RecommendationStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_R
     RECOMMENDATION_STATE_REJECTED: _RecommendationState.ValueType  # 3
     """Rejected by an approver."""
     RECOMMENDATION_STATE_EXPIRED: _RecommendationState.ValueType  # 4
-    """Overtaken by a later run."""
+    """Overtaken: a later run no longer proposes it."""
 
 class RecommendationState(_RecommendationState, metaclass=_RecommendationStateEnumTypeWrapper):
     """Where a recommendation stands."""
@@ -314,7 +314,7 @@ RECOMMENDATION_STATE_ACCEPTED: RecommendationState.ValueType  # 2
 RECOMMENDATION_STATE_REJECTED: RecommendationState.ValueType  # 3
 """Rejected by an approver."""
 RECOMMENDATION_STATE_EXPIRED: RecommendationState.ValueType  # 4
-"""Overtaken by a later run."""
+"""Overtaken: a later run no longer proposes it."""
 Global___RecommendationState: _TypeAlias = RecommendationState  # noqa: Y015
 
 @_typing.final

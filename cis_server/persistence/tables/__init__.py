@@ -10,6 +10,7 @@ from cis_server.persistence.tables.conversations import (
 )
 from cis_server.persistence.tables.leads import lead_pool, leads, pool_assignments
 from cis_server.persistence.tables.learned import (
+    ab_test_assignments,
     ab_test_variants,
     ab_tests,
     access_audit,
@@ -47,6 +48,7 @@ from cis_server.persistence.tables.tenancy import (
 from cis_server.persistence.tables.touches import activities, email_events
 
 __all__ = [
+    "ab_test_assignments",
     "ab_test_variants",
     "ab_tests",
     "access_audit",

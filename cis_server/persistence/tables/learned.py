@@ -238,12 +238,9 @@ recommendations = Table(
     instant("created_at", now=True),
     of_client(),
     CheckConstraint(
-        "kind IN ('prompt_edit', 'step_order', 'experiment', 'channel', 'timing')",
-        name="kind_known",
+        "kind IN ('prompt_edit', 'step_order', 'gap', 'experiment')", name="kind_known"
     ),
-    CheckConstraint(
-        "state IN ('proposed', 'accepted', 'rejected', 'superseded')", name="state_known"
-    ),
+    CheckConstraint("state IN ('proposed', 'accepted', 'rejected', 'expired')", name="state_known"),
 )
 Index(
     "ix_recommendations_state",
@@ -287,6 +284,7 @@ ab_tests = Table(
     Column("plan", JSONB, nullable=False, server_default=_EMPTY),
     instant("started_at"),
     instant("ended_at"),
+    Column("ended_by", Text),
     Column("verdict", Text),
     Column("winner", Text),
     Column("evidence", JSONB),
@@ -303,7 +301,9 @@ ab_tests = Table(
     CheckConstraint(
         "status IN ('draft', 'running', 'paused', 'completed', 'cancelled')", name="status_known"
     ),
-    CheckConstraint("verdict IN ('winner', 'no_difference', 'inconclusive')", name="verdict_known"),
+    CheckConstraint(
+        "verdict IN ('winner', 'no_difference', 'inconclusive', 'blocked')", name="verdict_known"
+    ),
 )
 Index("ix_ab_tests_campaign_id", ab_tests.c.client_id, ab_tests.c.campaign_id)
 
@@ -324,6 +324,23 @@ ab_test_variants = Table(
     instant("updated_at", now=True),
     part_of("ab_tests", "ab_test_id"),
     CheckConstraint("weight > 0", name="weight_range"),
+)
+
+ab_test_assignments = Table(
+    "ab_test_assignments",
+    metadata,
+    client_key(),
+    Column("ab_test_id", Text, primary_key=True),
+    Column("lead_id", Text, primary_key=True),
+    Column("variant", Text, nullable=False),
+    Column("propensity", Double, nullable=False),
+    instant("assigned_at", now=True),
+    part_of("ab_tests", "ab_test_id"),
+    part_of("leads", "lead_id"),
+    within("propensity", 0, 1),
+)
+Index(
+    "ix_ab_test_assignments_lead_id", ab_test_assignments.c.client_id, ab_test_assignments.c.lead_id
 )
 
 dataset_snapshots = Table(

@@ -173,6 +173,12 @@ Index(
     activities.c.decision_id,
     postgresql_where=activities.c.decision_id.is_not(None),
 )
+Index(
+    "ix_activities_ab_test_id",
+    activities.c.client_id,
+    activities.c.ab_test_id,
+    postgresql_where=activities.c.ab_test_id.is_not(None),
+)
 
 email_events = Table(
     "email_events",

@@ -9,6 +9,7 @@ DROP TABLE activities;
 DROP TABLE pool_assignments;
 DROP TABLE meetings;
 DROP TABLE conversation_threads;
+DROP TABLE ab_test_assignments;
 DROP TABLE ab_test_variants;
 DROP TABLE templates;
 DROP TABLE leads;

@@ -375,8 +375,8 @@ CREATE TABLE recommendations (
     created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     CONSTRAINT pk_recommendations PRIMARY KEY (client_id, recommendation_id),
     CONSTRAINT fk_recommendations_client_id FOREIGN KEY(client_id) REFERENCES clients (client_id) ON DELETE CASCADE,
-    CONSTRAINT ck_recommendations_kind_known CHECK (kind IN ('prompt_edit', 'step_order', 'experiment', 'channel', 'timing')),
-    CONSTRAINT ck_recommendations_state_known CHECK (state IN ('proposed', 'accepted', 'rejected', 'superseded'))
+    CONSTRAINT ck_recommendations_kind_known CHECK (kind IN ('prompt_edit', 'step_order', 'gap', 'experiment')),
+    CONSTRAINT ck_recommendations_state_known CHECK (state IN ('proposed', 'accepted', 'rejected', 'expired'))
 );
 CREATE INDEX ix_recommendations_state ON recommendations (client_id, state, created_at DESC);
 
@@ -411,6 +411,7 @@ CREATE TABLE ab_tests (
     plan JSONB DEFAULT '{}'::jsonb NOT NULL,
     started_at TIMESTAMP WITH TIME ZONE,
     ended_at TIMESTAMP WITH TIME ZONE,
+    ended_by TEXT,
     verdict TEXT,
     winner TEXT,
     evidence JSONB,
@@ -423,7 +424,7 @@ CREATE TABLE ab_tests (
     CONSTRAINT ck_ab_tests_split_percentage_range CHECK (split_percentage BETWEEN 1 AND 99),
     CONSTRAINT ck_ab_tests_metric_known CHECK (metric IN ('reply_rate', 'open_rate', 'click_rate', 'conversion_rate', 'meeting_rate')),
     CONSTRAINT ck_ab_tests_status_known CHECK (status IN ('draft', 'running', 'paused', 'completed', 'cancelled')),
-    CONSTRAINT ck_ab_tests_verdict_known CHECK (verdict IN ('winner', 'no_difference', 'inconclusive'))
+    CONSTRAINT ck_ab_tests_verdict_known CHECK (verdict IN ('winner', 'no_difference', 'inconclusive', 'blocked'))
 );
 CREATE INDEX ix_ab_tests_campaign_id ON ab_tests (client_id, campaign_id);
 
@@ -636,6 +637,20 @@ CREATE TABLE ab_test_variants (
 );
 COMMENT ON COLUMN ab_test_variants.name IS 'A, B, control, ...';
 
+CREATE TABLE ab_test_assignments (
+    client_id TEXT NOT NULL,
+    ab_test_id TEXT NOT NULL,
+    lead_id TEXT NOT NULL,
+    variant TEXT NOT NULL,
+    propensity DOUBLE PRECISION NOT NULL,
+    assigned_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_ab_test_assignments PRIMARY KEY (client_id, ab_test_id, lead_id),
+    CONSTRAINT fk_ab_test_assignments_ab_test_id FOREIGN KEY(client_id, ab_test_id) REFERENCES ab_tests (client_id, ab_test_id) ON DELETE CASCADE,
+    CONSTRAINT fk_ab_test_assignments_lead_id FOREIGN KEY(client_id, lead_id) REFERENCES leads (client_id, lead_id) ON DELETE CASCADE,
+    CONSTRAINT ck_ab_test_assignments_propensity_range CHECK (propensity BETWEEN 0 AND 1)
+);
+CREATE INDEX ix_ab_test_assignments_lead_id ON ab_test_assignments (client_id, lead_id);
+
 CREATE TABLE conversation_threads (
     client_id TEXT NOT NULL,
     thread_id TEXT DEFAULT (gen_random_uuid())::text NOT NULL,
@@ -830,6 +845,7 @@ CREATE TABLE activities (
  WITH (fillfactor = 45);
 CREATE INDEX ix_activities_campaign_id ON activities (client_id, campaign_id) WHERE campaign_id IS NOT NULL;
 CREATE INDEX ix_activities_decision_id ON activities (client_id, decision_id) WHERE decision_id IS NOT NULL;
+CREATE INDEX ix_activities_ab_test_id ON activities (client_id, ab_test_id) WHERE ab_test_id IS NOT NULL;
 CREATE INDEX ix_activities_lead_id ON activities (client_id, lead_id, occurred_at);
 CREATE INDEX ix_activities_occurred_at ON activities (client_id, occurred_at);
 CREATE INDEX ix_activities_opt_out ON activities (client_id, lead_id) WHERE action IN ('unsubscribed', 'complained');
