@@ -120,6 +120,15 @@ def _parser() -> argparse.ArgumentParser:
     learn.add_argument("--force", action="store_true", help="learn though conversions are few")
     learn.add_argument("--dry-run", action="store_true", help="report, but change nothing")
 
+    report = _command(commands, "report", _report, "one run of learning as a page with charts")
+    from cis_server.reports.command import add_arguments as add_report_arguments
+
+    add_report_arguments(report)
+
+    rerun = _command(commands, "rerun", _rerun, "make a stored run again and compare every figure")
+    rerun.add_argument("--client", required=True, metavar="ID", help="the client")
+    rerun.add_argument("--run", required=True, metavar="ID", help="the run")
+
     demo = _command(commands, "demo", _demo, "the whole story in a terminal, with planted truth")
     demo.add_argument("--once", action="store_true", help="end by itself, then stop the server")
 
@@ -285,6 +294,34 @@ def _learn(args: argparse.Namespace, settings: Settings) -> int:
         said = f"{result.reason} ({result.seconds:.1f} s)" if result else f"failed, {run.error}"
         sys.stdout.write(f"{client_id}: {said}\n")
     return EXIT_OK if all(run.result for run in runs.values()) else EXIT_FAILED
+
+
+def _report(args: argparse.Namespace, settings: Settings) -> int:
+    from cis_server.reports.command import run as run_report
+
+    return run_report(args, settings)
+
+
+def _rerun(args: argparse.Namespace, settings: Settings) -> int:
+    _bound_threads()
+    _prepare_kernels(settings.kernel_cache)
+    from cis_server.bootstrap import now
+    from cis_server.persistence.connections import make_engine
+    from cis_server.persistence.database import opened_database
+    from cis_server.worker.rerun import run_again
+
+    with opened_database(settings.database_url, settings.data_dir) as url:
+        engine = make_engine(url, pool_size=1)
+        try:
+            compared = run_again(engine, settings.datasets, args.client, args.run, now)
+        finally:
+            engine.dispose()
+    found = compared.differences
+    for difference in found:
+        sys.stdout.write(f"{difference.path}: {difference.stored} then, {difference.again} now\n")
+    verdict = f"{len(found)} figures differ" if found else "every figure is the same"
+    sys.stdout.write(f"{compared.compared} patterns and versions made again; {verdict}\n")
+    return EXIT_FAILED if found else EXIT_OK
 
 
 def _days(text: str) -> int:

@@ -7,7 +7,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from cis_server.domain.clients import CampaignRecord, ClientRecord
-from cis_server.domain.runs import RunResult
+from cis_server.domain.runs import LearnOptions, RunResult
+from cis_server.domain.stored import Stored
 from cis_server.domain.vocabulary import PatternType
 from cis_server.domain.weights import Weights
 
@@ -25,6 +26,23 @@ class LearningState:
     """Whether the live weights were set by a person."""
     promotions: int = 0
     """Learned sets of weights that went live before."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunInputs(Stored):
+    """Everything a run started from but its data: with those, it can be made again."""
+
+    client_id: str
+    run_id: str
+    dataset_hash: str
+    """Content hash of the data."""
+    options: LearnOptions
+    state: LearningState
+    settings: Mapping[str, Any]
+    """Thresholds of the detectors by name."""
+    code_version: str
+    libraries: Mapping[str, str]
+    """Name -> version."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

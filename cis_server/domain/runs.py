@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 
 from cis_server.domain.stored import Stored
 from cis_server.domain.vocabulary import (
     PatternStatus,
     PatternType,
     RunState,
+    RunTrigger,
     SubscriptionStatus,
 )
 from cis_server.domain.weights import Weights
@@ -66,6 +68,8 @@ class PatternOutcome(Stored):
     n_converted: int = 0
     confidence: float = 0.0
     seconds: float = 0.0
+    content_hash: str = ""
+    """SHA-256 of the pattern's content as JSON with sorted keys; empty without a pattern."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,11 +156,15 @@ class Run:
     run_id: str
     state: RunState
     options: LearnOptions
+    trigger: RunTrigger = RunTrigger.REQUEST
     stage: str = ""
     fraction: float = 0.0
     message: str = ""
     stages: tuple[Stage, ...] = ()
     result: RunResult | None = None
+    """None while it goes on, when it failed, and when a backfill ended without learning."""
+    counts: Mapping[str, int] = field(default_factory=dict)
+    """What a backfill has changed so far, see `BackfillCounts`."""
     error_code: str = ""
     error: str = ""
     attempts: int = 0
@@ -169,6 +177,32 @@ class Run:
     def ended(self) -> bool:
         """Whether nothing more will happen."""
         return self.state in (RunState.SUCCEEDED, RunState.FAILED)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackfillCounts(Stored):
+    """What a backfill changed, or would change in a dry run."""
+
+    touches_marked: int = 0
+    """Touches that are marked as converting now and were not before."""
+    marks_cleared: int = 0
+    """Touches whose mark as converting was wrong."""
+    snapshots_rebuilt: int = 0
+    """Touches whose content snapshot was made from the stored body."""
+    leads_scored: int = 0
+    """Leads never contacted that had no components."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BackfillNeed:
+    """Whether a client's history should be worked up."""
+
+    client_id: str
+    subscription_status: SubscriptionStatus
+    touches: int
+    """Outbound touches within the look-back before `as_of`."""
+    valid_patterns: int
+    """Patterns that have not expired."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,6 +1,7 @@
 """Dataclasses that convert to stored JSON and back.
 
-JSON keys are the field names. Tuples become lists, instants ISO text, enumerations their value.
+JSON keys are the field names. Tuples become lists; instants, dates and times ISO text; enumerations
+their value.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ class Stored:
 def _plain(value: Any) -> Any:
     if isinstance(value, Enum):
         return value.value
-    if isinstance(value, dt.datetime):
+    if isinstance(value, (dt.date, dt.time)):
         return value.isoformat()
     if dataclasses.is_dataclass(value):
         return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
@@ -58,7 +59,7 @@ def _built(kind: Any, value: Any) -> Any:
     if origin is tuple:
         item = typing.get_args(kind)[0]
         return tuple(_built(item, entry) for entry in value)
-    if origin is dict:
+    if origin in (dict, Mapping):
         item = typing.get_args(kind)[1]
         return {key: _built(item, entry) for key, entry in value.items()}
     if dataclasses.is_dataclass(kind) and isinstance(kind, type):
@@ -66,6 +67,6 @@ def _built(kind: Any, value: Any) -> Any:
         return kind(**{key: _built(known[key], value[key]) for key in known if key in value})
     if isinstance(kind, type) and issubclass(kind, Enum):
         return kind(value)
-    if kind is dt.datetime:
-        return dt.datetime.fromisoformat(value)
+    if kind in (dt.datetime, dt.date, dt.time):
+        return kind.fromisoformat(value)
     return value

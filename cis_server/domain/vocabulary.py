@@ -338,6 +338,14 @@ class EmailEventType(StrEnum):
     DROPPED = "dropped"
 
 
+class RunTrigger(StrEnum):
+    """What set a learning run off."""
+
+    REQUEST = "request"
+    SCHEDULE = "schedule"
+    BACKFILL = "backfill"
+
+
 class RunState(StrEnum):
     """State of a learning run."""
 

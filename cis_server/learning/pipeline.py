@@ -7,6 +7,7 @@ byte; only times differ, and those stand in stages and results, never in what is
 from __future__ import annotations
 
 import datetime as dt
+import hashlib
 import json
 import math
 from collections.abc import Iterable, Sequence
@@ -14,6 +15,7 @@ from dataclasses import replace
 from typing import Any, Final
 
 import polars as pl
+from threadpoolctl import threadpool_limits
 
 from cis_server.detectors.outcomes import Population, population
 from cis_server.detectors.runner import DETECTORS, DetectorOutcome, run_detectors
@@ -67,7 +69,18 @@ def learn(
         stages: told of every stage; may hold earlier ones.
         settings: thresholds of detectors, and the horizon.
     """
-    settings = settings or DetectorSettings()
+    # How many threads share a sum decides its last digits, and small matrices gain nothing.
+    with threadpool_limits(1):
+        return _learned(dataset, state, options, stages, settings or DetectorSettings())
+
+
+def _learned(
+    dataset: Dataset,
+    state: LearningState,
+    options: LearnOptions,
+    stages: Stages,
+    settings: DetectorSettings,
+) -> Learned:
     patterns, pattern_outcomes = _patterns(dataset, settings, stages)
     run = population(dataset, settings)
     weights, weights_model = _weights(run, dataset, state, options, stages)
@@ -162,7 +175,13 @@ def _pattern_outcome(kind: PatternType, outcome: DetectorOutcome) -> PatternOutc
         n_converted=outcome.converted,
         confidence=round(confidence(outcome.sample, outcome.converted), 4) if known else 0.0,
         seconds=round(outcome.seconds, 4),
+        content_hash=_hash(outcome.pattern.to_json()) if outcome.pattern is not None else "",
     )
+
+
+def _hash(content: dict[str, Any]) -> str:
+    text = json.dumps(content, sort_keys=True, allow_nan=False)
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def _weights(

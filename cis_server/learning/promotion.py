@@ -54,5 +54,5 @@ def decided(
         return Decision(live=True, forced=True, reason=f"{what} live by force: every gate passed")
     return Decision(
         live=False,
-        reason=f"{what} wait for an approver: every gate passed, the client's policy is manual",
+        reason=f"{what} kept for an approver: every gate passed, the client's policy is manual",
     )

@@ -20,8 +20,9 @@ from urllib.parse import quote
 from sqlalchemy import Connection, text
 
 from cis_server.domain.dataset import FRAMES, Dataset, Window
+from cis_server.domain.learned import RunInputs
 from cis_server.domain.tiers import tier_of
-from cis_server.errors import DataError, StoreUnavailable
+from cis_server.errors import DataError, NotFound, StoreUnavailable
 from cis_server.persistence.connections import Role, libpq_url
 from cis_server.persistence.dataset_queries import SETTINGS, query
 
@@ -35,6 +36,8 @@ FORMAT: Final = 1
 _SLICE = 32_768
 # Common file systems take names of 255 bytes.
 _NAME_MAX = 200
+# Digits of the content hash that name a folder.
+_HASH_SHOWN = 32
 
 _KEYS: Final[dict[str, tuple[str, ...]]] = {
     "leads": ("lead_id",),
@@ -164,7 +167,7 @@ def save_dataset(dataset: Dataset, folder: Path) -> Dataset:
     Returns:
         The dataset with its `path`.
     """
-    place = folder / _folder_of(dataset.client_id) / dataset.content_hash[:32]
+    place = folder / _folder_of(dataset.client_id) / dataset.content_hash[:_HASH_SHOWN]
     if not place.exists():
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=".writing-", dir=place.parent))
@@ -176,6 +179,44 @@ def save_dataset(dataset: Dataset, folder: Path) -> Dataset:
         finally:
             shutil.rmtree(beside, ignore_errors=True)
     return dataclasses.replace(dataset, path=str(place))
+
+
+def save_run_inputs(inputs: RunInputs, folder: Path) -> None:
+    """Keep what a run started from beside the datasets of its client; a repeated attempt replaces.
+
+    Args:
+        inputs: of the run.
+        folder: ``Settings.datasets``.
+    """
+    place = _inputs_file(folder, inputs.client_id, inputs.run_id)
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    beside = place.with_suffix(".writing")
+    beside.write_text(json.dumps(inputs.to_json(), indent=2, allow_nan=False))
+    beside.replace(place)
+
+
+def load_run(folder: Path, client_id: str, run_id: str) -> tuple[RunInputs, Dataset]:
+    """What a run started from, and its data, checked against their hash.
+
+    Raises:
+        NotFound: nothing was kept of such a run here: it was a dry run, its files were removed, or
+            another machine has them.
+        DataError: files are broken or not what they say.
+    """
+    place = _inputs_file(folder, client_id, run_id)
+    try:
+        said = json.loads(place.read_text())
+        inputs = RunInputs.from_json(said)
+    except FileNotFoundError:
+        raise NotFound("kept run", run_id) from None
+    except (OSError, ValueError, KeyError, TypeError) as error:
+        raise DataError(f"{place} cannot be read: {error}") from error
+    dataset = load_dataset(folder / _folder_of(client_id) / inputs.dataset_hash[:_HASH_SHOWN])
+    return inputs, dataset
+
+
+def _inputs_file(folder: Path, client_id: str, run_id: str) -> Path:
+    return folder / _folder_of(client_id) / "runs" / f"{quote(run_id, safe='')}.json"
 
 
 def load_dataset(place: Path) -> Dataset:

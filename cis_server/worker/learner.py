@@ -8,6 +8,7 @@ attempt.
 
 from __future__ import annotations
 
+import dataclasses
 import datetime as dt
 import platform
 import resource
@@ -26,12 +27,12 @@ from sqlalchemy import Engine
 
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.dataset import Dataset, Window
-from cis_server.domain.learned import Learned
+from cis_server.domain.learned import Learned, LearningState, RunInputs
 from cis_server.domain.runs import LearnOptions, Run, RunResult, Stage
 from cis_server.errors import CisError, DataError, NotFound, PreconditionFailed, StoreUnavailable
 from cis_server.learning.pipeline import learn
 from cis_server.learning.stages import Stages
-from cis_server.persistence.dataset import read_dataset, save_dataset
+from cis_server.persistence.dataset import read_dataset, save_dataset, save_run_inputs
 from cis_server.persistence.learned import (
     Saving,
     drained,
@@ -165,6 +166,7 @@ class Learner:
             # A dry run stores nothing, so it keeps nothing to make it again either.
             if not run.options.dry_run:
                 dataset = save_dataset(dataset, self._datasets)
+                save_run_inputs(self._inputs(run, state, dataset), self._datasets)
         learned = learn(dataset, state, run.options, stages, settings=self._settings)
         saved = self._save(run, learned, stages, dataset)
         if not saved:
@@ -176,6 +178,18 @@ class Learner:
             promoted=learned.result.promoted,
             leads=learned.result.leads,
             activities=learned.result.activities,
+        )
+
+    def _inputs(self, run: Run, state: LearningState, dataset: Dataset) -> RunInputs:
+        return RunInputs(
+            client_id=run.client_id,
+            run_id=run.run_id,
+            dataset_hash=dataset.content_hash,
+            options=run.options,
+            state=state,
+            settings=dataclasses.asdict(self._settings),
+            code_version=self._version,
+            libraries=library_versions(),
         )
 
     def _dataset(self, run: Run) -> Dataset:
@@ -251,6 +265,11 @@ def peak_memory_bytes() -> int:
     return peak if sys.platform == "darwin" else peak * 1024
 
 
+def library_versions() -> dict[str, str]:
+    """Versions of `LIBRARIES` as installed; empty for one that is not."""
+    return {name: _version_of(name) for name in LIBRARIES}
+
+
 def _lineage(run: Run, dataset: Dataset, version: str) -> dict[str, Any]:
     return {
         "snapshot_hash": dataset.content_hash,
@@ -259,7 +278,7 @@ def _lineage(run: Run, dataset: Dataset, version: str) -> dict[str, Any]:
         "as_of": dataset.window.as_of.isoformat(),
         "code_version": version,
         "python": platform.python_version(),
-        "libraries": {name: _version_of(name) for name in LIBRARIES},
+        "libraries": library_versions(),
         "seeds": "BLAKE2b of client id, as-of instant and purpose",
         "options": run.options.to_json(),
         "run_id": run.run_id,
