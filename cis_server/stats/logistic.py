@@ -65,10 +65,24 @@ class LogisticFit:
         return result
 
 
+@dataclass(frozen=True, slots=True)
+class GaussianPrior:
+    """beta ~ N(mean, precision^-1) of intercept and slopes together, intercept first.
+
+    Attributes:
+        mean: (p + 1,).
+        precision: (p + 1, p + 1), symmetric positive semi-definite.
+    """
+
+    mean: FloatArray
+    precision: FloatArray
+
+
 def fit_logistic(
     x: FloatArray,
     y: ArrayLike,
     *,
+    prior: GaussianPrior | None = None,
     prior_precision: FloatArray | float = 1.0,
     prior_mean: FloatArray | None = None,
     intercept_prior: tuple[float, float] = (0.0, 1e-4),
@@ -83,6 +97,8 @@ def fit_logistic(
     Args:
         x: (n, p) design without an intercept column; finite.
         y: (n,) outcome 0/1.
+        prior: of intercept and slopes together; the three arguments after it are then not looked
+            at. None: the prior they describe.
         prior_precision: of the slopes: a number (ridge), (p,) a diagonal, or (p, p) a symmetric
             positive semi-definite matrix. On the scale of the summed log-likelihood.
         prior_mean: (p,) centre of the prior; None is 0.
@@ -109,12 +125,14 @@ def fit_logistic(
     weight = np.ones(n) if row_weights is None else np.asarray(row_weights, dtype=np.float64)
     base = np.zeros(n) if offset is None else np.asarray(offset, dtype=np.float64)
     rows = _rows_of(x)
-    precision = _precision_matrix(prior_precision, p)
-    precision[0, 0] = intercept_prior[1]
-    centre = np.zeros(p + 1)
-    centre[0] = intercept_prior[0]
-    if prior_mean is not None:
-        centre[1:] = prior_mean
+    if prior is not None and start is None:
+        # With no rows this is the mode already, to the last bit.
+        start = float(prior.mean[0]), prior.mean[1:]
+    if prior is None:
+        prior = _prior(prior_precision, prior_mean, intercept_prior, p)
+    precision, centre = prior.precision, prior.mean
+    if precision.shape != (p + 1, p + 1) or centre.shape != (p + 1,):
+        raise ValueError(f"the prior must be of {p + 1} numbers, got {centre.shape}")
     if start is None:
         total = weight.sum()
         rate = (weight @ outcome + 0.5) / (total + 1.0)
@@ -148,6 +166,21 @@ def fit_logistic(
         iterations=iterations,
         converged=converged,
     )
+
+
+def _prior(
+    prior_precision: FloatArray | float,
+    prior_mean: FloatArray | None,
+    intercept_prior: tuple[float, float],
+    p: int,
+) -> GaussianPrior:
+    precision = _precision_matrix(prior_precision, p)
+    precision[0, 0] = intercept_prior[1]
+    mean = np.zeros(p + 1)
+    mean[0] = intercept_prior[0]
+    if prior_mean is not None:
+        mean[1:] = prior_mean
+    return GaussianPrior(mean, precision)
 
 
 def _precision_matrix(prior_precision: FloatArray | float, p: int) -> FloatArray:
