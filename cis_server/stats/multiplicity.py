@@ -17,26 +17,35 @@ MINIMUM_FOR_ACTION: Final = 30
 """Units a segment needs before anybody may act on its verdict."""
 
 
-def benjamini_hochberg(p_values: ArrayLike) -> FloatArray:
+def benjamini_hochberg(p_values: ArrayLike, weights: ArrayLike | None = None) -> FloatArray:
     """q-values: the false discovery rate at which each test would just be a discovery.
 
     q_(i) = min over j >= i of m p_(j) / j (Benjamini & Hochberg 1995; holds under independence and
-    positive dependence). Equal to statsmodels' `multipletests(method="fdr_bh")`.
+    positive dependence). Equal to statsmodels' `multipletests(method="fdr_bh")`. With weights,
+    p_i / w_i takes the place of p_i, where the weights average 1: each test gets its share of the
+    error rate, which is controlled as before as long as the weights do not look at the outcomes
+    (Genovese, Roeder & Wasserman 2006, "False discovery control with p-value weighting").
 
     Args:
         p_values: (m,) of every test of one run, 0..1; NaN where none was made.
+        weights: (m,) positive, on any scale; those of tests not made do not count. None: all alike.
 
     Returns:
         (m,) q-values in the order given, NaN where p is NaN (such tests do not count in m).
 
     Raises:
-        ValueError: a p-value lies outside 0..1.
+        ValueError: a p-value lies outside 0..1, or the weight of a test is not positive.
     """
     p = np.asarray(p_values, dtype=np.float64).reshape(-1)
     made = np.isfinite(p)
     tested = p[made]
     if tested.size and (tested.min() < 0.0 or tested.max() > 1.0):
         raise ValueError("p-values must lie in 0..1")
+    if weights is not None and tested.size:
+        share = np.asarray(weights, dtype=np.float64).reshape(-1)[made]
+        if not (np.isfinite(share).all() and share.min() > 0.0):
+            raise ValueError("weights must be positive")
+        tested = tested * (share.mean() / share)
     order = np.argsort(tested, kind="stable")
     scaled = tested[order] * tested.size / np.arange(1, tested.size + 1)
     q = np.empty(tested.size)

@@ -10,7 +10,7 @@ from scipy import stats
 from statsmodels.stats.multitest import multipletests
 
 from cis_server.domain.vocabulary import Verdict
-from cis_server.stats.evidence import segment_p_values
+from cis_server.stats.evidence import fisher_p_values, segment_p_values
 from cis_server.stats.multiplicity import benjamini_hochberg, ranked, verdict
 
 TABLES = st.tuples(
@@ -22,9 +22,38 @@ TABLES = st.tuples(
 @settings(max_examples=60)
 def test_small_segments_get_fishers_exact_test(tables: list[tuple[int, int, int, int]]) -> None:
     t = np.array(tables)
-    p = segment_p_values(t[:, 0], t[:, :2].sum(1), t[:, 0] + t[:, 2], t.sum(1))
-    expected = [stats.fisher_exact([[a, b], [c, d]]).pvalue for a, b, c, d in tables]
-    np.testing.assert_allclose(p, expected, rtol=1e-9)
+    counts = t[:, 0], t[:, :2].sum(1), t[:, 0] + t[:, 2], t.sum(1)
+    exact = [stats.fisher_exact([[a, b], [c, d]]).pvalue for a, b, c, d in tables]
+    np.testing.assert_allclose(fisher_p_values(*counts), exact, rtol=1e-9)
+    halves = [half_of_the_ties(*row) for row in zip(*counts, strict=True)]
+    np.testing.assert_allclose(
+        segment_p_values(*counts), np.array(exact) - halves, rtol=1e-7, atol=1e-12
+    )
+
+
+def half_of_the_ties(k: int, n: int, total_k: int, total_n: int) -> float:
+    """Half the probability of the tables as probable as the observed one; 0 if it is the only."""
+    law = stats.hypergeom(total_n, total_k, n)
+    chance = law.pmf(np.arange(max(0, n + total_k - total_n), min(n, total_k) + 1))
+    tied = np.isclose(chance, law.pmf(k), rtol=1e-7, atol=0)
+    return float(chance[tied].sum() / 2) if chance.size > 1 else 0.0
+
+
+def test_the_mid_p_value_keeps_its_level_on_the_average() -> None:
+    """Chance of p <= level where nothing matters, over all outcomes of segments of many sizes."""
+    total_n, total_k = 1000, 80
+    for level in (0.1, 0.01, 0.001):
+        kept, too_careful = [], []
+        for n in range(30, 500, 10):
+            k = np.arange(min(n, total_k) + 1)
+            chance = stats.hypergeom(total_n, total_k, n).pmf(k)
+            counts = k, *(np.full(k.size, value) for value in (n, total_k, total_n))
+            kept.append(chance[segment_p_values(*counts) <= level].sum() / level)
+            too_careful.append(chance[fisher_p_values(*counts) <= level].sum() / level)
+        assert max(too_careful) <= 1 + 1e-9
+        assert np.mean(too_careful) < 0.85
+        assert 0.85 < np.mean(kept) <= 1.05
+        assert max(kept) < 2
 
 
 def test_large_segments_get_the_score_test() -> None:
@@ -68,6 +97,18 @@ def test_tests_that_were_not_made_do_not_count() -> None:
     assert benjamini_hochberg([]).size == 0
     with pytest.raises(ValueError, match="p-values"):
         benjamini_hochberg([1.2])
+
+
+def test_weights_share_the_error_rate_out() -> None:
+    p, weights = np.array([0.01, 0.2, np.nan, 0.04, 0.5]), np.array([3.0, 1.0, 9.0, 2.0, 2.0])
+    shared = benjamini_hochberg(p, weights)
+    made = np.isfinite(p)
+    expected = multipletests(np.minimum(p[made] * 2.0 / weights[made], 1.0), method="fdr_bh")[1]
+    np.testing.assert_allclose(shared[made], expected)
+    np.testing.assert_allclose(benjamini_hochberg(p, 7 * weights), shared)
+    np.testing.assert_allclose(benjamini_hochberg(p, np.ones(5)), benjamini_hochberg(p))
+    with pytest.raises(ValueError, match="weights"):
+        benjamini_hochberg([0.1, 0.2], [1.0, 0.0])
 
 
 def test_verdict_needs_both_the_interval_and_the_false_discovery_rate() -> None:
