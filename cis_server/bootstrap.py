@@ -19,16 +19,21 @@ from sqlalchemy import Engine
 from cis_server.domain.live_state import StoredLead
 from cis_server.domain.runs import LearnOptions, Run
 from cis_server.domain.scores import LeadScore
+from cis_server.domain.top_leads import RankFilter, RankKey, StoredScore
 from cis_server.errors import StoreUnavailable
 from cis_server.persistence.clients import Clients
 from cis_server.persistence.connections import libpq_url, make_engine, tenant
 from cis_server.persistence.decisions import Decisions
+from cis_server.persistence.experiments import Experiments
 from cis_server.persistence.leads import get_leads, write_scores
 from cis_server.persistence.live_state import PostgresSnapshotSource
 from cis_server.persistence.patterns import PatternHistory
+from cis_server.persistence.rescoring import RescoringRuns
 from cis_server.persistence.runs import Runs
+from cis_server.persistence.top_leads import top_leads
 from cis_server.rpc.server import Server, ServerOptions, Services
 from cis_server.rpc.services.admin import AdminService
+from cis_server.rpc.services.experiments import ExperimentService
 from cis_server.rpc.services.learning import LearningService
 from cis_server.rpc.services.patterns import PatternService
 from cis_server.rpc.services.recommendations import RecommendationService
@@ -37,10 +42,13 @@ from cis_server.scoring.kernel import warm_up
 from cis_server.serving.advisor import Advisor
 from cis_server.serving.bulkhead import Bulkhead
 from cis_server.serving.decisions import DecisionLog
+from cis_server.serving.experiments import Experimenter
 from cis_server.serving.learning_runs import LearningRuns, Requested
+from cis_server.serving.rescorings import Rescorings
 from cis_server.serving.store import SnapshotStore
 from cis_server.settings import Settings
 from cis_server.worker.queue import defer_learn, deferring_app
+from cis_server.worker.rescore_queue import defer_rescore
 
 if TYPE_CHECKING:
     from cis_server.worker.learner import Learner
@@ -76,6 +84,22 @@ class StoredLeads:
 
         return self._bulkhead.call(read, timeout_seconds)
 
+    def top_leads(
+        self,
+        client_id: str,
+        wanted: RankFilter,
+        limit: int,
+        after: RankKey | None,
+        timeout_seconds: float,
+    ) -> tuple[Sequence[StoredScore], RankKey | None]:
+        """Stored scores in rank order; see the port `TopLeadReader`."""
+
+        def read() -> tuple[Sequence[StoredScore], RankKey | None]:
+            with tenant(self._engine, client_id, statement_seconds=timeout_seconds) as connection:
+                return top_leads(connection, client_id, wanted, limit, after)
+
+        return self._bulkhead.call(read, timeout_seconds)
+
     def write_scores(
         self,
         client_id: str,
@@ -84,6 +108,8 @@ class StoredLeads:
         scored_at: dt.datetime,
         as_of: dt.date,
         version: str,
+        weights_version: str,
+        probability_version: str,
         timeout_seconds: float,
     ) -> frozenset[str]:
         """Ids of the leads whose scores are stored now; see the port `ScoreWriter`."""
@@ -98,6 +124,8 @@ class StoredLeads:
                     scored_at=scored_at,
                     as_of=instant,
                     scorer_version=version,
+                    weights_version=weights_version,
+                    probability_version=probability_version,
                 )
             return frozenset(written)
 
@@ -118,6 +146,24 @@ class JobQueue:
         """Queue one client's run."""
         try:
             defer_learn(self._app, client_id, run_id)
+        except ConnectorException as error:
+            raise StoreUnavailable("the job queue is away") from error
+
+
+class RescoringQueue:
+    """Queues rescorings for the workers; see the port of the same name.
+
+    Args:
+        app: opened.
+    """
+
+    def __init__(self, app: App) -> None:
+        self._app = app
+
+    def defer_rescore(self, client_id: str, run_id: str) -> None:
+        """Queue one run."""
+        try:
+            defer_rescore(self._app, client_id, run_id)
         except ConnectorException as error:
             raise StoreUnavailable("the job queue is away") from error
 
@@ -159,10 +205,19 @@ def rpc_server(settings: Settings, database_url: str, port: int) -> Iterator[Ser
         stack.enter_context(queue.open())
         runs = LearningRuns(Runs(engine), JobQueue(queue))
         stack.callback(runs.close)
+        rescorings = Rescorings(RescoringRuns(engine), RescoringQueue(queue))
+        stack.callback(rescorings.close)
         leads = StoredLeads(engine, bulkhead)
         advisor = Advisor(store, leads, decisions, now)
         services = Services(
-            scoring=ScoringService(advisor, leads, now, store_seconds=settings.store_seconds),
+            scoring=ScoringService(
+                advisor,
+                leads,
+                now,
+                top_leads=leads,
+                rescorings=rescorings,
+                store_seconds=settings.store_seconds,
+            ),
             recommendations=RecommendationService(advisor, store_seconds=settings.store_seconds),
             patterns=PatternService(
                 advisor,
@@ -172,6 +227,7 @@ def rpc_server(settings: Settings, database_url: str, port: int) -> Iterator[Ser
             ),
             learning=LearningService(runs, now),
             admin=AdminService(Clients(engine), store.reload_client),
+            experiments=ExperimentService(Experimenter(Experiments(engine), now)),
         )
         warm_up()
         if not store.wait_until_loaded(_LOAD_SECONDS):

@@ -12,11 +12,13 @@ from sqlalchemy import Connection, Row, text
 
 from cis_server.domain.lead import Job, Lead
 from cis_server.domain.live_state import StoredLead
-from cis_server.domain.scores import LeadScore
+from cis_server.domain.scores import ConversionProbability, LeadScore
 from cis_server.domain.vocabulary import EmailStatus, LeadStatus, Tier
 
 # Columns that a caller states; the field of the domain object has the same name.
 _STATED = tuple(field.name for field in dataclasses.fields(Lead) if field.name != "lead_id")
+LEAD_COLUMNS = ("lead_id", *_STATED, "bounces_seen", "unsubscribed_at", "complained_at")
+"""What of a stored lead its score and its suppression depend on."""
 _TYPES = {
     "phone_verified": "boolean",
     "call_register_listed": "boolean",
@@ -102,8 +104,8 @@ def get_leads(
     """Leads by id with what was already sent to them; unknown and deleted ones are left out."""
     rows = connection.execute(
         text(
-            f"SELECT l.lead_id, {', '.join(f'l.{name}' for name in _STATED)}, l.campaign_id,"
-            " l.bounces_seen, l.unsubscribed_at, l.complained_at, l.score, l.tier,"
+            f"SELECT {', '.join(f'l.{name}' for name in LEAD_COLUMNS)}, l.campaign_id,"
+            " l.score, l.tier,"
             " l.last_contacted_at, t.channels"
             " FROM leads l LEFT JOIN LATERAL ("
             " SELECT array_agg(a.channel ORDER BY a.occurred_at, a.sequence_step,"
@@ -125,6 +127,8 @@ def write_scores(
     scored_at: dt.datetime,
     as_of: dt.datetime,
     scorer_version: str,
+    weights_version: str = "",
+    probability_version: str = "",
 ) -> list[str]:
     """Store scores in one statement; gives back the ids of the leads that exist.
 
@@ -138,6 +142,8 @@ def write_scores(
         scored_at: time of the scoring.
         as_of: instant the scores are for.
         scorer_version: version of the scorer.
+        weights_version: version of the weights; empty for the defaults.
+        probability_version: version of the propensity model; empty without one.
     """
     rows = [
         {
@@ -147,8 +153,7 @@ def write_scores(
             "components": score.components.as_dict(),
             "weights": score.weights.as_dict(),
             "source": score.weights_source.value,
-            "probability": score.conversion_probability
-            and score.conversion_probability.probability,
+            **_probability_row(score.conversion_probability),
         }
         for score in scores
     ]
@@ -156,7 +161,10 @@ def write_scores(
         text(
             "UPDATE leads l SET score = r.score, tier = r.tier, components = r.components,"
             " weights_used = r.weights, weights_source = r.source,"
-            " conversion_probability = r.probability, scored_at = :scored_at, score_as_of = :as_of,"
+            " weights_version = :weights_version, conversion_probability = r.probability,"
+            " probability_low = r.low, probability_high = r.high, probability_target = r.target,"
+            " probability_version = CASE WHEN r.probability IS NOT NULL"
+            " THEN :probability_version END, scored_at = :scored_at, score_as_of = :as_of,"
             " scorer_version = :version,"
             " status = CASE WHEN l.status IN ('new', 'enriched') THEN 'scored' ELSE l.status END,"
             " components_at_first_touch = CASE WHEN l.components_at_first_touch IS NULL"
@@ -165,7 +173,8 @@ def write_scores(
             " THEN r.components ELSE l.components_at_first_touch END"
             " FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (lead_id text, score smallint,"
             " tier text, components jsonb, weights jsonb, source text,"
-            " probability double precision)"
+            " probability double precision, low double precision, high double precision,"
+            " target text)"
             " WHERE l.client_id = :client AND l.lead_id = r.lead_id AND l.deleted_at IS NULL"
             " RETURNING l.lead_id"
         ),
@@ -175,9 +184,22 @@ def write_scores(
             "scored_at": scored_at,
             "as_of": as_of,
             "version": scorer_version,
+            "weights_version": weights_version,
+            "probability_version": probability_version,
         },
     )
     return list(written.scalars())
+
+
+def _probability_row(chance: ConversionProbability | None) -> dict[str, Any]:
+    if chance is None:
+        return {}
+    return {
+        "probability": chance.probability,
+        "low": chance.low,
+        "high": chance.high,
+        "target": chance.target,
+    }
 
 
 def _update_of(name: str) -> str:
@@ -213,9 +235,10 @@ def _row_of(lead: Lead) -> dict[str, Any]:
     return row
 
 
-def _stored(row: Row[Any]) -> StoredLead:
+def lead_of_row(row: Row[Any]) -> Lead:
+    """The lead in a row that has the columns `LEAD_COLUMNS`, as the scorer sees it."""
     facts = row._mapping
-    lead = Lead(
+    return Lead(
         **{
             **{name: facts[name] for name in ("lead_id", *_STATED)},
             "email_status": EmailStatus(row.email_status),
@@ -231,8 +254,11 @@ def _stored(row: Row[Any]) -> StoredLead:
             or row.complained_at is not None,
         }
     )
+
+
+def _stored(row: Row[Any]) -> StoredLead:
     return StoredLead(
-        lead=lead,
+        lead=lead_of_row(row),
         campaign_id=row.campaign_id,
         score=row.score,
         tier=None if row.tier is None else Tier[row.tier.upper()],

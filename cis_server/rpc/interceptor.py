@@ -37,7 +37,7 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
         stream_cap: open streams before RESOURCE_EXHAUSTED; the pool must have more threads than
             that, so that one stream too many is told so instead of waiting for a thread.
         waiting_pool: executor of the unary methods that may wait for the database.
-        waiting: full names of the services whose unary methods those are.
+        waiting: full names of the services whose unary methods those are, and paths of others.
         quiet: methods whose successes are logged only once in ``quiet_every``.
         quiet_every: see ``quiet``; errors are always logged.
     """
@@ -86,7 +86,7 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
         }
         if not handler.request_streaming and not handler.response_streaming:
             unary = self._unary(method, handler.unary_unary)
-            if method.split("/")[1] in self._waiting:
+            if method.split("/")[1] in self._waiting or method in self._waiting:
                 unary.experimental_thread_pool = self._waiting_pool  # type: ignore[attr-defined]
             return grpc.unary_unary_rpc_method_handler(unary, **codec)
         if handler.response_streaming:

@@ -33,6 +33,7 @@ from cis_server.errors import ConfigurationError
 from cis_server.rpc.interceptor import CallInterceptor
 from cis_server.rpc.rules import check_request
 from cis_server.rpc.services.admin import AdminService
+from cis_server.rpc.services.experiments import ExperimentService
 from cis_server.rpc.services.learning import LearningService
 from cis_server.rpc.services.patterns import PatternService
 from cis_server.rpc.services.recommendations import RecommendationService
@@ -64,7 +65,7 @@ _ALL_SERVICES: Final[Mapping[str, str]] = {
 _WAITING_SERVICES: Final = frozenset(
     _ALL_SERVICES[name]
     for name in ("pattern", "learning", "admin", "capture", "experiment", "analytics")
-)
+) | {"/cis.v1.ScoringService/ListTopLeads"}
 _REFUSING_THREADS: Final = 4
 """Threads beyond the cap of streams, on which the next stream is refused."""
 
@@ -78,6 +79,7 @@ class Services:
     patterns: PatternService
     learning: LearningService
     admin: AdminService
+    experiments: ExperimentService
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -165,7 +167,7 @@ class Server:
             capture_service_pb2_grpc.CaptureServiceServicer(), server
         )
         experiment_service_pb2_grpc.add_ExperimentServiceServicer_to_server(
-            experiment_service_pb2_grpc.ExperimentServiceServicer(), server
+            services.experiments, server
         )
         analytics_service_pb2_grpc.add_AnalyticsServiceServicer_to_server(
             analytics_service_pb2_grpc.AnalyticsServiceServicer(), server

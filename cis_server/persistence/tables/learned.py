@@ -230,6 +230,7 @@ recommendations = Table(
     Column("expected_conversions", Double),
     Column("expected_low", Double),
     Column("expected_high", Double),
+    Column("last_lead_id", Text, nullable=False, server_default="", comment="done up to here"),
     Column("state", Text, nullable=False, server_default="proposed"),
     Column("run_id", Text),
     Column("decided_by", Text),

@@ -6,11 +6,14 @@ from collections.abc import Iterable
 from typing import Any
 
 from cis_client.v1 import core_pb2
+from cis_client.v1 import scoring_service_pb2 as scoring
 from cis_server.domain.model_info import ModelInfo
+from cis_server.domain.rescoring import RescoringRun
 from cis_server.domain.scores import ConversionProbability, LeadScore
 from cis_server.domain.vocabulary import Tier
 from cis_server.domain.weights import Weights
-from cis_server.rpc.messages.values import TIER_NUMBER, model_message
+from cis_server.rpc.messages.values import TIER_NUMBER, model_message, timestamp
+from cis_server.serving.top_leads import TopLead
 
 _TARGET_NUMBER = {
     name.removeprefix("CONVERSION_TARGET_").lower(): number
@@ -65,6 +68,59 @@ def basic_score_message(score: LeadScore, model_version: str = "") -> core_pb2.L
         suppressed=score.suppressed,
         suppression_reason=score.suppression_reason,
         conversion_probability=_probability(score.conversion_probability, model_version),
+    )
+
+
+def top_lead_message(top: TopLead) -> core_pb2.LeadScore:
+    """A stored score with what may be done with the lead now."""
+    stored, parts = top.stored, top.contributions
+    message = core_pb2.LeadScore(
+        lead_id=stored.lead.lead_id,
+        score=stored.score,
+        tier=TIER_NUMBER[top.tier],
+        tier_channels=top.tier_channels,
+        channels=top.channels,
+        conversion_probability=_probability(stored.probability, stored.probability_version),
+        model=model_message(
+            ModelInfo(model_version=stored.weights_version, source=stored.weights_source)
+        ),
+        scored_time=timestamp(stored.scored_at),
+    )
+    if stored.components is not None and stored.weights is not None and parts is not None:
+        components = stored.components.as_dict()
+        named: dict[str, Any] = dict(zip(components, parts, strict=True))
+        message.components.CopyFrom(core_pb2.Components(**components))
+        message.contributions.CopyFrom(core_pb2.Contributions(**named))
+        message.weights.CopyFrom(weights_message(stored.weights))
+        for part in parts:
+            message.weighted_sum += part
+    return message
+
+
+def rescoring_message(run: RescoringRun) -> scoring.RescoreLeadsResponse:
+    """How far a rescoring is."""
+    counts = {tier.label: count for tier, count in run.tier_counts.items()}
+    return scoring.RescoreLeadsResponse(
+        run_id=run.run_id,
+        state=core_pb2.RunState.Value(f"RUN_STATE_{run.state.name}"),
+        fraction=run.fraction,
+        total=run.total,
+        scored=run.scored,
+        failed=run.failed,
+        tier_moves=[
+            scoring.TierMove(
+                from_tier=core_pb2.TIER_UNSPECIFIED if before is None else TIER_NUMBER[before],
+                to_tier=TIER_NUMBER[after],
+                count=count,
+            )
+            for (before, after), count in sorted(
+                run.moves.items(), key=lambda move: (move[0][0] or -1, move[0][1])
+            )
+            if before is not after
+        ],
+        tier_counts=core_pb2.TierCounts(**counts),
+        model=model_message(run.scored_by.info) if run.scored_by is not None else None,
+        message=run.message,
     )
 
 

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Callable, Sequence
+import time
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
-from typing import NamedTuple, Protocol
+from typing import Final, NamedTuple, Protocol
 
 import grpc
 from google.rpc import code_pb2
@@ -14,22 +15,33 @@ from cis_client.v1 import scoring_service_pb2 as scoring
 from cis_client.v1 import scoring_service_pb2_grpc as scoring_grpc
 from cis_client.v1.core_pb2 import LeadScore as LeadScoreMessage
 from cis_server.domain.lead import Lead
+from cis_server.domain.rescoring import RescoreOptions
 from cis_server.domain.scores import LeadScore
-from cis_server.errors import CisError, InvalidInput, NotFound
+from cis_server.domain.top_leads import LeadOrder, RankFilter, RankKey, StoredScore
+from cis_server.errors import CisError, DeadlinePassed, InvalidInput, NotFound
 from cis_server.rpc.deadlines import remaining_seconds
 from cis_server.rpc.messages.leads import icp_from_message, lead_from_message
 from cis_server.rpc.messages.scores import (
     basic_score_message,
+    rescoring_message,
     score_message,
     tier_counts,
+    top_lead_message,
     weights_message,
 )
-from cis_server.rpc.messages.values import instant, model_message
+from cis_server.rpc.messages.values import TIER_OF_NUMBER, instant, model_message
+from cis_server.rpc.pages import page_key, page_token
 from cis_server.rpc.rules import check_item
 from cis_server.rpc.status import status_of
 from cis_server.serving.advisor import Advisor
+from cis_server.serving.rescorings import Rescorings
 from cis_server.serving.scoring_answers import ScoringContext, scored_batch, scored_lead
+from cis_server.serving.top_leads import TopLeadReader, top_leads_page
 from cis_server.version import code_version
+
+FOLLOW_SECONDS: Final = 3600.0
+"""Longest that one call follows a rescoring; the work itself may take longer."""
+DEFAULT_PAGE: Final = 100
 
 Request = scoring.ScoreLeadRequest | scoring.BatchScoreLeadsRequest
 
@@ -45,6 +57,8 @@ class ScoreWriter(Protocol):
         scored_at: dt.datetime,
         as_of: dt.date,
         version: str,
+        weights_version: str,
+        probability_version: str,
         timeout_seconds: float,
     ) -> frozenset[str]:
         """Write all in one statement, committed on return.
@@ -65,6 +79,8 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
         advisor: the answers.
         writer: stores scores.
         clock: gives the present instant, aware.
+        top_leads: reads stored scores in rank order.
+        rescorings: requests and follows rescorings.
         store_seconds: longest wait for the database within a call.
     """
 
@@ -74,8 +90,11 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
         writer: ScoreWriter,
         clock: Callable[[], dt.datetime],
         *,
+        top_leads: TopLeadReader,
+        rescorings: Rescorings,
         store_seconds: float,
     ) -> None:
+        self._top_leads, self._rescorings = top_leads, rescorings
         self._advisor, self._writer, self._clock = advisor, writer, clock
         self._store_seconds = store_seconds
 
@@ -128,6 +147,50 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
             weights=weights_message(scoring_context.weights),
             model=model_message(scoring_context.model_info),
         )
+
+    def ListTopLeads(  # noqa: N802
+        self, request: scoring.ListTopLeadsRequest, context: grpc.ServicerContext
+    ) -> scoring.ListTopLeadsResponse:
+        """Stored active leads in rank order, without those suppressed by now."""
+        wanted = _rank_filter(request)
+        scoring_context = self._advisor.scoring_context(request.client_id)
+
+        def read(limit: int, after: RankKey | None) -> tuple[Sequence[StoredScore], RankKey | None]:
+            left = remaining_seconds(context, self._store_seconds)
+            return self._top_leads.top_leads(request.client_id, wanted, limit, after, left)
+
+        leads, following = top_leads_page(
+            read,
+            scoring_context,
+            request.page_size or DEFAULT_PAGE,
+            _after(request.page_token, wanted),
+        )
+        return scoring.ListTopLeadsResponse(
+            scores=[top_lead_message(lead) for lead in leads],
+            next_page_token="" if following is None else _token_of(wanted, following),
+            model=model_message(scoring_context.model_info),
+        )
+
+    def RescoreLeads(  # noqa: N802
+        self, request: scoring.RescoreLeadsRequest, context: grpc.ServicerContext
+    ) -> Iterator[scoring.RescoreLeadsResponse]:
+        """Progress each time the run has moved; it goes on when the caller leaves."""
+        self._advisor.require_client(request.client_id)
+        until = time.monotonic() + FOLLOW_SECONDS
+        options = RescoreOptions(
+            campaign_id=request.campaign_id if request.HasField("campaign_id") else None,
+            as_of=instant(request, "as_of_time", "as_of_time"),
+            reason="requested",
+        )
+        run_id = self._rescorings.request(request.client_id, options)
+        ended = False
+        for run in self._rescorings.follow(
+            run_id, lambda: context.is_active() and time.monotonic() < until
+        ):
+            ended = run.ended
+            yield rescoring_message(run)
+        if not ended and context.is_active():
+            raise DeadlinePassed("the rescoring goes on; RescoreLeads attaches to it again")
 
     def _scoring_context(
         self, request: Request, stored_campaign: str | None = None
@@ -220,8 +283,45 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
             scored_at=self._clock(),
             as_of=scoring_context.as_of,
             version=f"{code_version()}+{scoring_context.model_info.model_version or 'defaults'}",
+            weights_version=scoring_context.model_info.model_version,
+            probability_version=scoring_context.model_version,
             timeout_seconds=remaining_seconds(context, self._store_seconds),
         )
+
+
+def _rank_filter(request: scoring.ListTopLeadsRequest) -> RankFilter:
+    tiers = [TIER_OF_NUMBER.get(number) for number in request.tiers]
+    if None in tiers:
+        place = tiers.index(None)
+        raise InvalidInput(f"tiers[{place}]", "is not a tier")
+    by_probability = request.order_by == scoring.LEAD_ORDER_CONVERSION_PROBABILITY
+    return RankFilter(
+        order=LeadOrder.CONVERSION_PROBABILITY if by_probability else LeadOrder.SCORE,
+        tiers=frozenset(tier for tier in tiers if tier is not None),
+        campaign_id=request.campaign_id if request.HasField("campaign_id") else None,
+    )
+
+
+def _token_of(wanted: RankFilter, key: RankKey) -> str:
+    """A token names its list too: it goes on with the same order and filters only."""
+    return page_token(_list_of(wanted), repr(key.probability), str(key.score), key.lead_id)
+
+
+def _list_of(wanted: RankFilter) -> str:
+    tiers = ",".join(str(int(tier)) for tier in sorted(wanted.tiers))
+    return f"{wanted.order}/{tiers}/{wanted.campaign_id or ''}"
+
+
+def _after(token: str, wanted: RankFilter) -> RankKey | None:
+    key = page_key(token, 4)
+    if key is None:
+        return None
+    if key[0] != _list_of(wanted):
+        raise InvalidInput("page_token", "is of a list with another order or filter")
+    try:
+        return RankKey(float(key[1]), int(key[2]), key[3])
+    except ValueError:
+        raise InvalidInput("page_token", "is not a token that this list gave") from None
 
 
 class _Placed(NamedTuple):

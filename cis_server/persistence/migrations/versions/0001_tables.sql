@@ -252,6 +252,7 @@ CREATE TABLE rescoring_runs (
 CREATE INDEX ix_rescoring_runs_requested_at ON rescoring_runs (client_id, requested_at DESC);
 CREATE UNIQUE INDEX uq_rescoring_runs_under_way ON rescoring_runs (client_id) WHERE state IN ('queued', 'running');
 
+    last_lead_id TEXT DEFAULT '' NOT NULL,
 CREATE TABLE memberships (
     client_id TEXT NOT NULL,
     user_id TEXT NOT NULL,
@@ -264,6 +265,7 @@ CREATE TABLE memberships (
     deleted_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_memberships PRIMARY KEY (client_id, user_id),
     CONSTRAINT fk_memberships_client_id FOREIGN KEY(client_id) REFERENCES clients (client_id) ON DELETE CASCADE,
+COMMENT ON COLUMN rescoring_runs.last_lead_id IS 'done up to here';
     CONSTRAINT fk_memberships_user_id FOREIGN KEY(user_id) REFERENCES users (user_id) ON DELETE CASCADE,
     CONSTRAINT ck_memberships_role_known CHECK (role IN ('owner', 'admin', 'member', 'viewer'))
 );
