@@ -12,7 +12,8 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from cis_server.domain.dataset import Dataset
-from cis_server.domain.learned import Learned, LearnedModel, LearningState
+from cis_server.domain.learned import Decision, Learned, LearnedModel, LearningState
+from cis_server.domain.registry import BY_LEARNING
 from cis_server.domain.runs import Run, RunResult, Stage
 from cis_server.domain.weights import read_weights
 from cis_server.errors import NotFound, StoreUnavailable
@@ -32,10 +33,8 @@ from cis_server.persistence.models import (
 )
 from cis_server.persistence.patterns import NewPattern, save_outcomes, save_patterns
 from cis_server.persistence.rederive import drain_dirty
+from cis_server.persistence.registry import obstacle_to_learning
 from cis_server.persistence.runs import finish_run
-
-BY_LEARNING = "learning"
-"""Who promoted a version that no person did."""
 
 _LONG_SECONDS = 600.0
 # Between looks at a lock that somebody else holds.
@@ -198,11 +197,9 @@ def _stored(connection: Connection, run: Run, learned: Learned, saving: Saving) 
     save_outcomes(connection, run.client_id, learned.result.patterns, run.run_id, saving.now)
     result = learned.result
     for model in learned.models:
+        model, held_back = _as_things_stand(connection, run.client_id, model)
         label = _stored_model(connection, run, model, saving, valid_until)
-        if model.kind == ModelKind.WEIGHTS:
-            result = replace(result, weights=replace(result.weights, version=label))
-        else:
-            result = replace(result, propensity=replace(result.propensity, version=label))
+        result = _with_version(result, model, label, held_back=held_back)
     connection.execute(
         text(
             "UPDATE clients SET conversion_sample_count = :count WHERE client_id = :client"
@@ -217,6 +214,47 @@ def _stored(connection: Connection, run: Run, learned: Learned, saving: Saving) 
     return result
 
 
+def _as_things_stand(
+    connection: Connection, client_id: str, model: LearnedModel
+) -> tuple[LearnedModel, bool]:
+    """The model, and whether it may not go live although the run, as it began, let it."""
+    fate = model.decision
+    if not fate.live:
+        return model, False
+    obstacle = obstacle_to_learning(connection, client_id, ModelKind(model.kind), model.target)
+    if obstacle is None:
+        return model, False
+    return replace(model, decision=Decision(live=False, reason=obstacle)), True
+
+
+def _with_version(
+    result: RunResult, model: LearnedModel, label: str, *, held_back: bool
+) -> RunResult:
+    """The result with the version's name; and without its promotion where that was held back."""
+    if model.kind == ModelKind.WEIGHTS:
+        weights = replace(result.weights, version=label)
+        if held_back:
+            weights = replace(
+                weights,
+                after=weights.before,
+                promoted=False,
+                forced=False,
+                reason=f"weights {model.decision.reason}",
+            )
+        result = replace(result, weights=weights)
+    else:
+        propensity = replace(result.propensity, version=label)
+        if held_back:
+            propensity = replace(
+                propensity,
+                promoted=False,
+                forced=False,
+                reason=f"conversion probability {model.decision.reason}",
+            )
+        result = replace(result, propensity=propensity)
+    return replace(result, promoted=result.weights.promoted or result.propensity.promoted)
+
+
 def _stored_model(
     connection: Connection,
     run: Run,
@@ -226,7 +264,7 @@ def _stored_model(
 ) -> str:
     """Store one version and give it its state; its label."""
     kind = ModelKind(model.kind)
-    number = next_version(connection, run.client_id, kind, model.target)
+    number = next_version(connection, run.client_id, kind)
     label = version_label(kind, number)
     content = dict(model.content)
     if kind is ModelKind.PROPENSITY:

@@ -114,6 +114,7 @@ def place(loaded: Installation) -> Installation:
     with loaded.engine.begin() as connection:
         connection.execute(text("SELECT set_config('role', 'cis_owner', true)"))
         connection.execute(text("DELETE FROM pattern_history"))
+        connection.execute(text("DELETE FROM model_events"))
     loaded.queue.jobs.clear()
     return loaded
 

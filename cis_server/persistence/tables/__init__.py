@@ -17,6 +17,7 @@ from cis_server.persistence.tables.learned import (
     dataset_snapshots,
     decision_log,
     learning_runs,
+    model_events,
     models,
     pattern_history,
     pattern_status,
@@ -46,6 +47,7 @@ from cis_server.persistence.tables.tenancy import (
     users,
 )
 from cis_server.persistence.tables.touches import activities, email_events
+from cis_server.persistence.tables.upkeep import health_checks
 
 __all__ = [
     "ab_test_assignments",
@@ -65,12 +67,14 @@ __all__ = [
     "dirty_leads",
     "email_events",
     "global_suppression",
+    "health_checks",
     "lead_pool",
     "leads",
     "learning_runs",
     "meetings",
     "memberships",
     "metadata",
+    "model_events",
     "models",
     "pattern_history",
     "pattern_status",

@@ -7,6 +7,7 @@ from sqlalchemy import (
     CheckConstraint,
     Column,
     Double,
+    Identity,
     Index,
     Integer,
     SmallInteger,
@@ -16,7 +17,7 @@ from sqlalchemy import (
 )
 from sqlalchemy.dialects.postgresql import JSONB
 
-from cis_server.domain.vocabulary import PatternStatus, PatternType, RunState
+from cis_server.domain.vocabulary import PatternStatus, PatternType, RunState, RunTrigger
 from cis_server.persistence.tables._columns import (
     client_key,
     flag,
@@ -109,11 +110,14 @@ models = Table(
     instant("as_of"),
     instant("valid_until"),
     Column("run_id", Text),
-    Column("parent_id", Text),
+    Column("parent_id", Text, comment="the live version when it was made"),
+    Column("replaced_id", Text, comment="the live version before it, to which a rollback goes"),
     instant("created_at", now=True),
     instant("updated_at", now=True),
     instant("promoted_at"),
     Column("promoted_by", Text),
+    instant("decided_at"),
+    Column("decided_by", Text, comment="who gave it its state; learning when no person did"),
     instant("retired_at"),
     Column("reason", Text, nullable=False, server_default=""),
     of_client(),
@@ -130,7 +134,6 @@ Index(
     "uq_models_version",
     models.c.client_id,
     models.c.kind,
-    models.c.target,
     models.c.version,
     unique=True,
 )
@@ -142,6 +145,35 @@ Index(
     unique=True,
     postgresql_where=models.c.state == text("'live'"),
 )
+Index(
+    "uq_models_rolling_out",
+    models.c.client_id,
+    models.c.kind,
+    models.c.target,
+    unique=True,
+    postgresql_where=models.c.state == text("'rolling_out'"),
+)
+
+model_events = Table(
+    "model_events",
+    metadata,
+    client_key(),
+    Column("event_number", BigInteger, Identity(always=True), primary_key=True),
+    Column("model_id", Text, nullable=False),
+    Column("kind", Text, nullable=False),
+    Column("target", Text, nullable=False, server_default=""),
+    Column("version", Integer, nullable=False),
+    instant("occurred_at", now=True),
+    Column("from_state", Text, comment="null when it was made"),
+    Column("to_state", Text, nullable=False),
+    Column("rollout", Double, nullable=False, comment="share of leads it serves from then on"),
+    Column("actor", Text, nullable=False),
+    Column("reason", Text, nullable=False, server_default=""),
+    of_client(),
+    within("rollout", 0, 1),
+    comment="every change of a version's state: who, when, why; outlives the version",
+)
+Index("ix_model_events_model_id", model_events.c.client_id, model_events.c.model_id)
 
 learning_runs = Table(
     "learning_runs",
@@ -149,6 +181,7 @@ learning_runs = Table(
     client_key(),
     key("run_id"),
     Column("state", Text, nullable=False, server_default="queued"),
+    Column("trigger", Text, nullable=False, server_default=RunTrigger.REQUEST.value),
     instant("as_of"),
     Column("options", JSONB, nullable=False, server_default=_EMPTY),
     flag("dry_run", default=False),
@@ -170,6 +203,7 @@ learning_runs = Table(
     instant("finished_at"),
     of_client(),
     one_of("state", RunState),
+    one_of("trigger", RunTrigger),
     within("fraction", 0, 1),
 )
 Index(
@@ -196,6 +230,7 @@ rescoring_runs = Table(
     Column("total", BigInteger),
     Column("scored", BigInteger, nullable=False, server_default="0"),
     Column("failed", BigInteger, nullable=False, server_default="0"),
+    Column("last_lead_id", Text, nullable=False, server_default="", comment="done up to here"),
     Column("moves", JSONB, nullable=False, server_default=_EMPTY),
     Column("model", JSONB, nullable=False, server_default=_EMPTY),
     Column("message", Text, nullable=False, server_default=""),
@@ -230,7 +265,6 @@ recommendations = Table(
     Column("expected_conversions", Double),
     Column("expected_low", Double),
     Column("expected_high", Double),
-    Column("last_lead_id", Text, nullable=False, server_default="", comment="done up to here"),
     Column("state", Text, nullable=False, server_default="proposed"),
     Column("run_id", Text),
     Column("decided_by", Text),

@@ -196,10 +196,24 @@ CREATE TABLE decision_log (
 );
 CREATE INDEX ix_decision_log_decided_at ON decision_log (client_id, decided_at);
 
+CREATE TABLE health_checks (
+    client_id TEXT NOT NULL,
+    checked_on DATE NOT NULL,
+    checked_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    warnings JSONB DEFAULT '[]'::jsonb NOT NULL,
+    warning_count INTEGER DEFAULT '0' NOT NULL,
+    high_count INTEGER DEFAULT '0' NOT NULL,
+    CONSTRAINT pk_health_checks PRIMARY KEY (client_id, checked_on),
+    CONSTRAINT ck_health_checks_high_count_range CHECK (high_count BETWEEN 0 AND warning_count),
+    CONSTRAINT fk_health_checks_client_id FOREIGN KEY(client_id) REFERENCES clients (client_id) ON DELETE CASCADE
+);
+COMMENT ON COLUMN health_checks.checked_on IS 'in UTC; the last check of a day stays';
+
 CREATE TABLE learning_runs (
     client_id TEXT NOT NULL,
     run_id TEXT DEFAULT (gen_random_uuid())::text NOT NULL,
     state TEXT DEFAULT 'queued' NOT NULL,
+    trigger TEXT DEFAULT 'request' NOT NULL,
     as_of TIMESTAMP WITH TIME ZONE,
     options JSONB DEFAULT '{}'::jsonb NOT NULL,
     dry_run BOOLEAN DEFAULT false NOT NULL,
@@ -222,6 +236,7 @@ CREATE TABLE learning_runs (
     CONSTRAINT pk_learning_runs PRIMARY KEY (client_id, run_id),
     CONSTRAINT fk_learning_runs_client_id FOREIGN KEY(client_id) REFERENCES clients (client_id) ON DELETE CASCADE,
     CONSTRAINT ck_learning_runs_state_known CHECK (state IN ('queued', 'running', 'succeeded', 'failed')),
+    CONSTRAINT ck_learning_runs_trigger_known CHECK (trigger IN ('request', 'schedule', 'backfill')),
     CONSTRAINT ck_learning_runs_fraction_range CHECK (fraction BETWEEN 0 AND 1)
 );
 CREATE INDEX ix_learning_runs_requested_at ON learning_runs (client_id, requested_at DESC);
@@ -237,6 +252,7 @@ CREATE TABLE rescoring_runs (
     total BIGINT,
     scored BIGINT DEFAULT '0' NOT NULL,
     failed BIGINT DEFAULT '0' NOT NULL,
+    last_lead_id TEXT DEFAULT '' NOT NULL,
     moves JSONB DEFAULT '{}'::jsonb NOT NULL,
     model JSONB DEFAULT '{}'::jsonb NOT NULL,
     message TEXT DEFAULT '' NOT NULL,
@@ -249,10 +265,10 @@ CREATE TABLE rescoring_runs (
     CONSTRAINT fk_rescoring_runs_client_id FOREIGN KEY(client_id) REFERENCES clients (client_id) ON DELETE CASCADE,
     CONSTRAINT ck_rescoring_runs_state_known CHECK (state IN ('queued', 'running', 'succeeded', 'failed'))
 );
+COMMENT ON COLUMN rescoring_runs.last_lead_id IS 'done up to here';
 CREATE INDEX ix_rescoring_runs_requested_at ON rescoring_runs (client_id, requested_at DESC);
 CREATE UNIQUE INDEX uq_rescoring_runs_under_way ON rescoring_runs (client_id) WHERE state IN ('queued', 'running');
 
-    last_lead_id TEXT DEFAULT '' NOT NULL,
 CREATE TABLE memberships (
     client_id TEXT NOT NULL,
     user_id TEXT NOT NULL,
@@ -265,11 +281,32 @@ CREATE TABLE memberships (
     deleted_at TIMESTAMP WITH TIME ZONE,
     CONSTRAINT pk_memberships PRIMARY KEY (client_id, user_id),
     CONSTRAINT fk_memberships_client_id FOREIGN KEY(client_id) REFERENCES clients (client_id) ON DELETE CASCADE,
-COMMENT ON COLUMN rescoring_runs.last_lead_id IS 'done up to here';
     CONSTRAINT fk_memberships_user_id FOREIGN KEY(user_id) REFERENCES users (user_id) ON DELETE CASCADE,
     CONSTRAINT ck_memberships_role_known CHECK (role IN ('owner', 'admin', 'member', 'viewer'))
 );
 CREATE INDEX ix_memberships_user_id_live ON memberships (user_id) WHERE deleted_at IS NULL AND accepted_at IS NOT NULL;
+
+CREATE TABLE model_events (
+    client_id TEXT NOT NULL,
+    event_number BIGINT GENERATED ALWAYS AS IDENTITY,
+    model_id TEXT NOT NULL,
+    kind TEXT NOT NULL,
+    target TEXT DEFAULT '' NOT NULL,
+    version INTEGER NOT NULL,
+    occurred_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    from_state TEXT,
+    to_state TEXT NOT NULL,
+    rollout DOUBLE PRECISION NOT NULL,
+    actor TEXT NOT NULL,
+    reason TEXT DEFAULT '' NOT NULL,
+    CONSTRAINT pk_model_events PRIMARY KEY (client_id, event_number),
+    CONSTRAINT fk_model_events_client_id FOREIGN KEY(client_id) REFERENCES clients (client_id) ON DELETE CASCADE,
+    CONSTRAINT ck_model_events_rollout_range CHECK (rollout BETWEEN 0 AND 1)
+);
+COMMENT ON TABLE model_events IS 'every change of a version''s state: who, when, why; outlives the version';
+COMMENT ON COLUMN model_events.from_state IS 'null when it was made';
+COMMENT ON COLUMN model_events.rollout IS 'share of leads it serves from then on';
+CREATE INDEX ix_model_events_model_id ON model_events (client_id, model_id);
 
 CREATE TABLE models (
     client_id TEXT NOT NULL,
@@ -290,10 +327,13 @@ CREATE TABLE models (
     valid_until TIMESTAMP WITH TIME ZONE,
     run_id TEXT,
     parent_id TEXT,
+    replaced_id TEXT,
     created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     updated_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
     promoted_at TIMESTAMP WITH TIME ZONE,
     promoted_by TEXT,
+    decided_at TIMESTAMP WITH TIME ZONE,
+    decided_by TEXT,
     retired_at TIMESTAMP WITH TIME ZONE,
     reason TEXT DEFAULT '' NOT NULL,
     CONSTRAINT pk_models PRIMARY KEY (client_id, model_id),
@@ -305,7 +345,11 @@ CREATE TABLE models (
     CONSTRAINT ck_models_origin_known CHECK (origin IN ('learned', 'manual', 'pooled'))
 );
 CREATE UNIQUE INDEX uq_models_live ON models (client_id, kind, target) WHERE state = 'live';
-CREATE UNIQUE INDEX uq_models_version ON models (client_id, kind, target, version);
+CREATE UNIQUE INDEX uq_models_rolling_out ON models (client_id, kind, target) WHERE state = 'rolling_out';
+CREATE UNIQUE INDEX uq_models_version ON models (client_id, kind, version);
+COMMENT ON COLUMN models.parent_id IS 'the live version when it was made';
+COMMENT ON COLUMN models.replaced_id IS 'the live version before it, to which a rollback goes';
+COMMENT ON COLUMN models.decided_by IS 'who gave it its state; learning when no person did';
 
 CREATE TABLE pattern_history (
     client_id TEXT NOT NULL,

@@ -7,7 +7,7 @@ DECLARE
     resident constant text[] := ARRAY[
         'clients', 'campaigns', 'patterns', 'pattern_status', 'models', 'suppression'];
     -- Records of what was done: added to, never changed.
-    append_only constant text[] := ARRAY['pattern_history', 'access_audit'];
+    append_only constant text[] := ARRAY['pattern_history', 'access_audit', 'model_events'];
     mine constant text := 'client_id = current_setting(''cis.client_id'', true)';
 BEGIN
     FOR tenant_table IN
