@@ -17,7 +17,7 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -33,7 +33,7 @@ from cis_server.domain.propensity import (
     NumericFeature,
     PropensityModel,
 )
-from cis_server.learning.design import bounded_space, design
+from cis_server.learning.design import MOST_COLUMNS, bounded_space, design
 from cis_server.scoring.features import RawValue
 from cis_server.stats.arrays import FloatArray
 from cis_server.stats.logistic import GaussianPrior, fit_logistic
@@ -173,6 +173,63 @@ class PooledPrior:
         precision = linalg.inv(covariance)
         return GaussianPrior(onto @ translated @ self.mean, (precision + precision.T) / 2.0)
 
+    def joined(self, own: FeatureSpace) -> FeatureSpace:
+        """The columns of the pool, and those of the client that the pool does not have.
+
+        What a client has seen too seldom for a column of its own is still told by the pool.
+
+        Args:
+            own: the client's features; its levels the pool lacks come last of their feature.
+
+        Returns:
+            At most `MOST_COLUMNS` columns, those of the pool first.
+        """
+        features: list[Feature] = list(self.space.features)
+        at = {feature.name: i for i, feature in enumerate(features)}
+        room = MOST_COLUMNS - self.space.width
+        for feature in full_space(own).features:
+            if feature.name not in at:
+                plain = next(item for item in own.features if item.name == feature.name)
+                if plain.width <= room:
+                    features.append(plain)
+                    room -= plain.width
+                continue
+            there = features[at[feature.name]]
+            if isinstance(there, CategoricalFeature) and isinstance(feature, CategoricalFeature):
+                extra = [level for level in feature.levels if level not in there.levels][:room]
+                features[at[feature.name]] = CategoricalFeature(there.name, (*there.levels, *extra))
+                room -= len(extra)
+        return FeatureSpace(tuple(features))
+
+    def to_json(self) -> dict[str, Any]:
+        """Plain JSON values."""
+        return {
+            "model": self.model().to_json(),
+            "between": self.between.tolist(),
+            "contributors": self.contributors,
+            "leads": self.leads,
+            "positives": self.positives,
+        }
+
+    @classmethod
+    def from_json(cls, data: Mapping[str, Any]) -> PooledPrior:
+        """Rebuild from `to_json`, bit for bit.
+
+        Raises:
+            ValueError, KeyError, TypeError: the stored form is broken or of another format.
+        """
+        model = PropensityModel.from_json(data["model"])
+        return cls(
+            target=model.target,
+            space=model.space,
+            mean=np.array([model.intercept, *model.coefficients]),
+            covariance=np.array(model.covariance),
+            between=np.array(data["between"], dtype=np.float64),
+            contributors=int(data["contributors"]),
+            leads=int(data["leads"]),
+            positives=int(data["positives"]),
+        )
+
     def model(self, version: str = "") -> PropensityModel:
         """The pooled answer itself, as a model that serving can load."""
         return PropensityModel(
@@ -226,7 +283,12 @@ def _shared_space(parts: Sequence[Contribution]) -> FeatureSpace:
     counted = Counter(column for item in parts for column in item.columns)
     enough = {column for column, count in counted.items() if count >= LEAST_CONTRIBUTORS}
     features: list[Feature] = []
-    for name in sorted({column.feature for column in enough}):
+    known = {
+        name: max(counted[column] for column in enough if column.feature == name)
+        for name in {column.feature for column in enough}
+    }
+    room = MOST_COLUMNS
+    for name in sorted(known, key=lambda name: (-known[name], name)):
         levels = sorted(
             column.level
             for column in enough
@@ -238,7 +300,12 @@ def _shared_space(parts: Sequence[Contribution]) -> FeatureSpace:
             mean, scale = _moments(parts, name)
             features.append(NumericFeature(name, mean, scale, MISSING_LEVEL in levels))
         elif levels:
-            features.append(CategoricalFeature(name, tuple(levels)))
+            features.append(CategoricalFeature(name, tuple(levels[:room])))
+        else:
+            continue
+        room -= features[-1].width
+        if room < 2:
+            break
     return FeatureSpace(tuple(features))
 
 

@@ -23,20 +23,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cis_server.domain.propensity import FeatureSpace, PropensityModel
-from cis_server.domain.runs import Gate, PropensityOutcome
+from cis_server.domain.runs import PropensityOutcome
 from cis_server.learning.calibration import (
     UNCHANGED,
     Platt,
-    ScaledScore,
     fit_platt,
     fit_score,
     mean_shift,
 )
+from cis_server.learning.challenger import challenger_report
 from cis_server.learning.design import bounded_space, design, taken
-from cis_server.learning.drift import DRIFT_LIMIT, stability_index
+from cis_server.learning.drift import feature_drift, stability_index
+from cis_server.learning.leakage import find_leakage
+from cis_server.learning.live_comparison import Incumbent, live_report
 from cis_server.learning.metrics import (
-    CalibrationSlope,
-    Gain,
     brier,
     calibration_curve,
     calibration_slope,
@@ -45,24 +45,26 @@ from cis_server.learning.metrics import (
     paired_gains,
     pr_auc,
 )
+from cis_server.learning.pooling import PooledPrior
+from cis_server.learning.propensity_gates import (
+    Figures,
+    enough_positives,
+    measured_gates,
+    no_leakage,
+    unmeasured,
+)
 from cis_server.learning.selection import selection_rates
 from cis_server.learning.time_order import TimeOrder, TimeSplit
 from cis_server.scoring.features import RawValue
 from cis_server.stats.arrays import FloatArray, IntArray
 from cis_server.stats.confidence import confidence
-from cis_server.stats.logistic import LogisticFit, fit_logistic
+from cis_server.stats.logistic import GaussianPrior, LogisticFit, fit_logistic
 
 TARGET: Final = "converted"
 MINIMUM_LEADS: Final = 50
 MINIMUM_POSITIVES: Final = 20
 """Converted leads below which nothing is fitted."""
-POSITIVES_TO_PROMOTE: Final = 50
-"""Converted leads in the training part that the gate asks for."""
 TEST_SHARE: Final = 0.3
-MINIMUM_LIFT: Final = 1.5
-SLOPE_LOW: Final = 0.8
-SLOPE_HIGH: Final = 1.2
-"""The 90 % interval of the calibration slope has to meet [SLOPE_LOW, SLOPE_HIGH]."""
 MOST_LEADS: Final = 200_000
 """Leads fitted on; of more the latest are taken, which bounds time and memory."""
 PENALTIES: Final = (512.0, 128.0, 32.0, 8.0, 2.0, 0.5)
@@ -71,8 +73,13 @@ PENALTIES: Final = (512.0, 128.0, 32.0, 8.0, 2.0, 0.5)
 _FOLDS = 3
 _CALIBRATION_FOLDS = 4
 _LEVEL = 0.8
+# Precision of the intercept: only keeps it finite.
+_OPEN = 1e-4
 # Resamples of large test sets cost most of the time, and their interval is narrow anyway.
 _DRAWS_SMALL, _DRAWS_LARGE, _LARGE = 1000, 300, 10_000
+_LIFT_SHARES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
+# Precision of a column of the pool's clients' own when the client has too little to choose it by.
+_LOCAL_PENALTY = 8.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -108,6 +115,9 @@ def learn_propensity(
     baseline_score: ArrayLike,
     version: str = "",
     target: str = TARGET,
+    pool: PooledPrior | None = None,
+    incumbent: Incumbent | None = None,
+    known_at: Mapping[str, ArrayLike] | None = None,
 ) -> PropensityFit:
     """Learn and judge a model of the conversion probability.
 
@@ -120,6 +130,10 @@ def learn_propensity(
         baseline_score: (n,) lead score under the weights in force, what the model has to beat.
         version: of the model.
         target: what ``y`` says.
+        pool: what other clients say, the prior of the fit; None: coefficients lie around 0.
+        incumbent: the model that is live, to compare with.
+        known_at: feature -> (n,) times, on the scale of ``order``, at which its values became
+            known; features that are left out were known by then by the way they are made.
 
     Returns:
         The outcome and the model. Statuses: success, gate_failed (both with a model),
@@ -147,15 +161,40 @@ def learn_propensity(
         raw=taken(raw, rows),
         y=outcome[rows],
         score=np.asarray(baseline_score, dtype=np.float64)[rows],
+        at=np.asarray(order, dtype=np.float64)[rows],
+        known_at={
+            name: np.asarray(times, dtype=np.float64)[rows]
+            for name, times in (known_at or {}).items()
+        },
         time=TimeOrder([groups[i] for i in rows.tolist()], generator),
     )
     try:
-        return _learned(past, generator, version, target)
+        return _learned(past, generator, version, target, pool, incumbent)
     except (np.linalg.LinAlgError, FloatingPointError) as problem:
         failed = PropensityOutcome(
             status="failed", reason=f"the fit failed: {problem}", target=target
         )
         return PropensityFit(outcome=failed)
+
+
+def pooled_fit(
+    raw: Mapping[str, Sequence[RawValue]], y: ArrayLike, pool: PooledPrior, version: str = ""
+) -> PropensityModel:
+    """The pooled answer, moved by what few leads of its own a client has.
+
+    Args:
+        raw: feature name -> n values at first contact.
+        y: (n,) outcomes 0/1; n = 0 gives the pooled answer exactly.
+        pool: what other clients say.
+        version: of the model.
+    """
+    outcome = np.asarray(y, dtype=np.float64).reshape(-1)
+    if not outcome.size:
+        return pool.model(version)
+    space = pool.joined(bounded_space(raw, len(outcome)))
+    x = design(space, raw, len(outcome))
+    fit = fit_logistic(x, outcome, prior=pool.prior(space, _LOCAL_PENALTY))
+    return _model(fit, space, UNCHANGED, version, pool.target)
 
 
 def _refusal(n: int, positives: int) -> tuple[str, str] | None:
@@ -179,18 +218,43 @@ class _Past:
     raw: Mapping[str, Sequence[RawValue]]
     y: FloatArray
     score: FloatArray
+    at: FloatArray
+    known_at: Mapping[str, FloatArray]
     time: TimeOrder
 
-    def at(self, rows: IntArray) -> _Past:
+    def part(self, rows: IntArray) -> _Past:
         return _Past(
-            taken(self.raw, rows), self.y[rows], self.score[rows], self.time.restricted(rows)
+            taken(self.raw, rows),
+            self.y[rows],
+            self.score[rows],
+            self.at[rows],
+            {name: times[rows] for name, times in self.known_at.items()},
+            self.time.restricted(rows),
         )
+
+    def space(self, pool: PooledPrior | None) -> FeatureSpace:
+        own = bounded_space(self.raw, len(self.y))
+        return own if pool is None else pool.joined(own)
+
+
+def _prior(pool: PooledPrior | None, space: FeatureSpace, penalty: float) -> GaussianPrior:
+    """Of intercept and slopes: what the pool says, and around 0 what it does not know."""
+    if pool is not None:
+        return pool.prior(space, penalty)
+    precision = np.full(space.width + 1, penalty)
+    precision[0] = _OPEN
+    return GaussianPrior(np.zeros(space.width + 1), np.diag(precision))
 
 
 def _learned(
-    past: _Past, generator: np.random.Generator, version: str, target: str
+    past: _Past,
+    generator: np.random.Generator,
+    version: str,
+    target: str,
+    pool: PooledPrior | None,
+    incumbent: Incumbent | None,
 ) -> PropensityFit:
-    space = bounded_space(past.raw, len(past.y))
+    space = past.space(pool)
     if not space.width:
         nothing = PropensityOutcome(
             status="no_variance",
@@ -202,8 +266,15 @@ def _learned(
         return PropensityFit(outcome=nothing)
     n = len(past.y)
     split = past.time.split(n - round(TEST_SHARE * n))
-    outcome, report = _judged(past, split, generator)
-    model, fitted = _fitted_on_all(past, space, version, target)
+    outcome, report = _judged(past, split, generator, pool, incumbent)
+    model, fitted = _fitted_on_all(past, space, version, target, pool)
+    if pool is not None:
+        fitted["pool"] = {
+            "contributors": pool.contributors,
+            "leads": pool.leads,
+            "positives": pool.positives,
+            "columns": pool.space.width,
+        }
     return PropensityFit(
         outcome=replace(outcome, target=target, version=version),
         model=model,
@@ -213,10 +284,14 @@ def _learned(
 
 
 def _judged(
-    past: _Past, split: TimeSplit, generator: np.random.Generator
+    past: _Past,
+    split: TimeSplit,
+    generator: np.random.Generator,
+    pool: PooledPrior | None,
+    incumbent: Incumbent | None,
 ) -> tuple[PropensityOutcome, dict[str, Any]]:
     """Fit on the early leads, predict the late ones; gives metrics and gates."""
-    train, test = past.at(split.before), past.at(split.after)
+    train, test = past.part(split.before), past.part(split.after)
     counts = PropensityOutcome(
         status="gate_failed",
         reason="",
@@ -225,50 +300,79 @@ def _judged(
         positives_train=int(train.y.sum()),
         positives_test=int(test.y.sum()),
     )
-    space = bounded_space(train.raw, len(train.y))
-    x = design(space, train.raw, len(train.y))
-    penalty = _penalty(x, train)
-    fit = fit_logistic(x, train.y, prior_precision=penalty)
-    platt, _ = _out_of_time(x, train, penalty)
-    trained = platt.probability(fit.log_odds(x))
-    del x
-    predicted = platt.probability(fit.log_odds(design(space, test.raw, len(test.y))))
+    leakage = no_leakage(find_leakage(past.raw, past.y, past.known_at, past.at))
     if not 0 < counts.positives_test < counts.n_test:
-        gates = (_enough(counts), *_unmeasured())
+        gates = (enough_positives(counts), leakage, *unmeasured())
         reason = (
             f"{counts.positives_test} of the {counts.n_test} latest leads converted: "
             "the model cannot be judged on them"
         )
         return replace(counts, gates=gates, reason=reason), {}
-    scale = fit_score(train.score, train.y)
+    space = train.space(pool)
+    x = design(space, train.raw, len(train.y))
+    penalty = _penalty(x, train, space, pool)
+    fit = fit_logistic(x, train.y, prior=_prior(pool, space, penalty))
+    platt, _ = _out_of_time(x, train, _prior(pool, space, penalty))
+    trained = platt.probability(fit.log_odds(x))
+    later = design(space, test.raw, len(test.y))
+    predicted = platt.probability(fit.log_odds(later))
+    challenger = challenger_report(x, train.y, later, test.y)
+    del x, later
     drift = stability_index(trained, predicted)
-    outcome = _measured(counts, test, predicted, scale, drift, generator)
+    outcome = _measured(counts, train, test, predicted, drift, generator)
+    gates = (enough_positives(counts), leakage, *outcome.gates)
+    refused = [gate.text for gate in gates if not gate.passed]
+    outcome = replace(
+        outcome,
+        gates=gates,
+        status="gate_failed" if refused else "success",
+        reason="; ".join(refused)
+        or f"all gates passed on the {counts.n_test} latest leads, "
+        f"{counts.positives_test} of which converted",
+    )
     report = {
         "drift": drift,
+        "feature_drift": feature_drift(space, train.raw, test.raw),
         "left_out_for_company": split.left_out,
         "calibration_curve": [
             {"predicted": bin_.predicted, "observed": bin_.observed, "n": bin_.n}
             for bin_ in calibration_curve(test.y, predicted)
         ],
+        "lift_curve": [
+            {"share": share, "lift": lift_at(test.y, predicted, share)} for share in _LIFT_SHARES
+        ],
         "selection": selection_rates(test.raw, predicted),
+        "challenger": challenger,
     }
+    if incumbent is not None:
+        report["live"] = live_report(
+            incumbent,
+            test.raw,
+            test.at,
+            test.y,
+            predicted,
+            generator,
+            groups=test.time.units,
+            level=_LEVEL,
+        )
     return outcome, report
 
 
-def _penalty(x: FloatArray, train: _Past) -> float:
+def _penalty(x: FloatArray, train: _Past, space: FeatureSpace, pool: PooledPrior | None) -> float:
     """The lambda with the lowest log-loss on what follows each past; ties to the stronger one.
 
     The mean of each stretch is left free: a rate that moves over time says nothing about lambda.
     """
     losses = np.zeros(len(PENALTIES))
+    priors = [_prior(pool, space, penalty) for penalty in PENALTIES]
     for fold in train.time.forward_chaining(_FOLDS):
         y, later = train.y[fold.before], train.y[fold.after]
         if not len(later) or not 0 < y.sum() < len(y):
             continue
         before, after = _rows(x, fold.before), _rows(x, fold.after)
         start: tuple[float, FloatArray] | None = None
-        for i, penalty in enumerate(PENALTIES):
-            fit = fit_logistic(before, y, prior_precision=penalty, start=start, tolerance=1e-4)
+        for i, prior in enumerate(priors):
+            fit = fit_logistic(before, y, prior=prior, start=start, tolerance=1e-4)
             start = fit.intercept, fit.coefficients
             eta = fit.log_odds(after)
             eta += mean_shift(eta, later)
@@ -276,7 +380,7 @@ def _penalty(x: FloatArray, train: _Past) -> float:
     return PENALTIES[int(np.argmin(np.round(losses, 9)))]
 
 
-def _out_of_time(x: FloatArray, past: _Past, penalty: float) -> tuple[Platt, int]:
+def _out_of_time(x: FloatArray, past: _Past, prior: GaussianPrior) -> tuple[Platt, int]:
     """Platt's scaling of predictions made from the past alone, and the folds it rests on."""
     etas: list[FloatArray] = []
     outcomes: list[FloatArray] = []
@@ -285,7 +389,7 @@ def _out_of_time(x: FloatArray, past: _Past, penalty: float) -> tuple[Platt, int
         y = past.y[fold.before]
         if not len(fold.after) or not 0 < y.sum() < len(y):
             continue
-        fit = fit_logistic(_rows(x, fold.before), y, prior_precision=penalty, tolerance=1e-5)
+        fit = fit_logistic(_rows(x, fold.before), y, prior=prior, tolerance=1e-5)
         etas.append(fit.log_odds(_rows(x, fold.after)))
         outcomes.append(past.y[fold.after])
         stretches.append(np.full(len(fold.after), len(stretches)))
@@ -303,12 +407,13 @@ def _rows(x: FloatArray, rows: IntArray) -> FloatArray:
 
 
 def _fitted_on_all(
-    past: _Past, space: FeatureSpace, version: str, target: str
+    past: _Past, space: FeatureSpace, version: str, target: str, pool: PooledPrior | None
 ) -> tuple[PropensityModel, dict[str, Any]]:
     x = design(space, past.raw, len(past.y))
-    penalty = _penalty(x, past)
-    platt, folds = _out_of_time(x, past, penalty)
-    fit = fit_logistic(x, past.y, prior_precision=penalty)
+    penalty = _penalty(x, past, space, pool)
+    prior = _prior(pool, space, penalty)
+    platt, folds = _out_of_time(x, past, prior)
+    fit = fit_logistic(x, past.y, prior=prior)
     model = _model(fit, space, platt, version, target)
     return model, {"penalty": penalty, "calibration_folds": folds}
 
@@ -337,13 +442,15 @@ def _significant(value: float, digits: int) -> float:
 
 def _measured(
     counts: PropensityOutcome,
+    train: _Past,
     test: _Past,
     predicted: FloatArray,
-    scale: ScaledScore,
     drift: float,
     generator: np.random.Generator,
 ) -> PropensityOutcome:
-    y, baseline = test.y, scale.probability(test.score)
+    """Metrics of the test part, and the gates that look at them."""
+    y = test.y
+    baseline = fit_score(train.score, train.y).probability(test.score)
     gains = paired_gains(
         y,
         predicted,
@@ -353,7 +460,7 @@ def _measured(
         draws=_DRAWS_SMALL if len(y) < _LARGE else _DRAWS_LARGE,
         level=_LEVEL,
     )
-    figures = _Figures(
+    figures = Figures(
         pr_auc=pr_auc(y, predicted),
         pr_auc_baseline=pr_auc(y, baseline),
         gain=gains.pr_auc,
@@ -362,9 +469,9 @@ def _measured(
         slope=calibration_slope(y, predicted),
         lift_at_10=lift_at(y, predicted, 0.1),
         drift=drift,
+        rate_train=float(train.y.mean()),
+        rate_test=float(y.mean()),
     )
-    gates = (_enough(counts), *_gates(figures))
-    refused = [gate.text for gate in gates if not gate.passed]
     return replace(
         counts,
         pr_auc=figures.pr_auc,
@@ -379,102 +486,9 @@ def _measured(
         calibration_slope_high=_finite(figures.slope.high),
         lift_at_10=figures.lift_at_10,
         lift_at_20=lift_at(y, predicted, 0.2),
-        gates=gates,
-        status="gate_failed" if refused else "success",
-        reason="; ".join(refused)
-        or f"all gates passed on the {counts.n_test} latest leads, "
-        f"{counts.positives_test} of which converted",
+        gates=measured_gates(figures),
     )
 
 
 def _finite(value: float) -> float | None:
     return value if np.isfinite(value) else None
-
-
-def _enough(counts: PropensityOutcome) -> Gate:
-    return Gate(
-        name="positives",
-        value=float(counts.positives_train),
-        bound=float(POSITIVES_TO_PROMOTE),
-        passed=counts.positives_train >= POSITIVES_TO_PROMOTE,
-        text=f"{counts.positives_train} leads converted in the training part, "
-        f"{POSITIVES_TO_PROMOTE} needed",
-    )
-
-
-_MEASURED: Final = (
-    ("pr_auc_gain", 0.0, "the gain in average precision over the lead score"),
-    ("brier", 0.0, "the Brier score"),
-    ("calibration_slope", SLOPE_LOW, "the slope of the calibration"),
-    ("lift_at_10", MINIMUM_LIFT, "the lift of the best tenth"),
-    ("drift", DRIFT_LIMIT, "the shift of the scores between training and test"),
-)
-
-
-def _unmeasured() -> tuple[Gate, ...]:
-    return tuple(
-        Gate(name=name, value=None, bound=bound, passed=False, text=f"{what} cannot be measured")
-        for name, bound, what in _MEASURED
-    )
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Figures:
-    """What the gates look at, on the test part."""
-
-    pr_auc: float
-    pr_auc_baseline: float
-    gain: Gain
-    brier: float
-    brier_baseline: float
-    slope: CalibrationSlope
-    lift_at_10: float
-    drift: float
-
-
-def _gates(of: _Figures) -> tuple[Gate, ...]:
-    gain, slope = of.gain, of.slope
-    met = slope.low <= SLOPE_HIGH and slope.high >= SLOPE_LOW and slope.slope > 0.0
-    return (
-        Gate(
-            name="pr_auc_gain",
-            value=gain.low,
-            bound=0.0,
-            passed=gain.low > 0.0,
-            text=f"average precision {of.pr_auc:.3f} against {of.pr_auc_baseline:.3f} of the lead "
-            f"score; the gain lies between {gain.low:+.3f} and {gain.high:+.3f} "
-            "(80 %) and must be above 0 throughout",
-        ),
-        Gate(
-            name="brier",
-            value=of.brier,
-            bound=of.brier_baseline,
-            passed=of.brier <= of.brier_baseline,
-            text=f"mean squared error of the probabilities {of.brier:.4f}, at most "
-            f"{of.brier_baseline:.4f} of the lead score",
-        ),
-        Gate(
-            name="calibration_slope",
-            value=slope.slope,
-            bound=SLOPE_LOW,
-            passed=met,
-            text=f"calibration slope {slope.slope:.2f} with 90 % interval {slope.low:.2f} to "
-            f"{slope.high:.2f}, which must meet {SLOPE_LOW} to {SLOPE_HIGH}",
-        ),
-        Gate(
-            name="lift_at_10",
-            value=of.lift_at_10,
-            bound=MINIMUM_LIFT,
-            passed=of.lift_at_10 >= MINIMUM_LIFT,
-            text=f"the best tenth converts {of.lift_at_10:.2f} times as often as the average, "
-            f"{MINIMUM_LIFT} times needed",
-        ),
-        Gate(
-            name="drift",
-            value=of.drift,
-            bound=DRIFT_LIMIT,
-            passed=of.drift <= DRIFT_LIMIT,
-            text=f"the scores of later leads differ from those of the training by a stability "
-            f"index of {of.drift:.2f}, at most {DRIFT_LIMIT} allowed",
-        ),
-    )

@@ -59,7 +59,7 @@ def test_the_model_passes_its_gates_and_tells_the_truth() -> None:
     assert outcome.pr_auc_baseline is not None
     assert outcome.pr_auc > outcome.pr_auc_baseline
     assert {gate.name for gate in outcome.gates} == {
-        "positives", "pr_auc_gain", "brier", "calibration_slope", "lift_at_10", "drift",
+        "positives", "leakage", "pr_auc_gain", "brier", "calibration_slope", "lift_at_10", "drift",
     }  # fmt: skip
     stored = next(model for model in planted().models if model.kind == "propensity")
     scorer = PropensityScorer(PropensityModel.from_json(json.loads(json.dumps(stored.content))))

@@ -62,6 +62,7 @@ def test_held_out_metrics_are_those_of_scikit_learn_on_the_same_split() -> None:
     assert 0.8 <= outcome.calibration_slope <= 1.2
     assert {gate.name for gate in outcome.gates} == {
         "positives",
+        "leakage",
         "pr_auc_gain",
         "brier",
         "calibration_slope",
