@@ -11,6 +11,7 @@ from sqlalchemy import (
     Engine,
     and_,
     func,
+    or_,
     select,
     text,
     tuple_,
@@ -19,10 +20,17 @@ from sqlalchemy import (
 from sqlalchemy.dialects.postgresql import insert
 from sqlalchemy.engine import RowMapping
 
-from cis_server.domain.runs import Eligibility, LearnOptions, Run, RunResult, Stage
-from cis_server.domain.vocabulary import RunState, SubscriptionStatus
+from cis_server.domain.runs import (
+    BackfillNeed,
+    Eligibility,
+    LearnOptions,
+    Run,
+    RunResult,
+    Stage,
+)
+from cis_server.domain.vocabulary import RunState, RunTrigger, SubscriptionStatus
 from cis_server.persistence.connections import operator, unavailable_as_such
-from cis_server.persistence.tables import clients, leads, learning_runs
+from cis_server.persistence.tables import activities, clients, leads, learning_runs, patterns
 
 _UNDER_WAY = (RunState.QUEUED, RunState.RUNNING)
 
@@ -70,32 +78,83 @@ class Runs:
                 for row in connection.execute(query.order_by(clients.c.client_id))
             ]
 
-    def request(self, client_id: str, run_id: str, options: LearnOptions) -> str:
-        """Store a queued run; the id of the run under way when the client has one already."""
+    def backfill_needs(
+        self, client_id: str | None, as_of: dt.datetime, lookback_days: int
+    ) -> Sequence[BackfillNeed]:
+        """Touches within the look-back and valid patterns of one client (empty when unknown) or of
+        all that are not deleted."""
+        touches = (
+            select(func.count())
+            .select_from(activities)
+            .where(
+                activities.c.client_id == clients.c.client_id,
+                activities.c.action == "sent",
+                activities.c.occurred_at > as_of - dt.timedelta(days=lookback_days),
+                activities.c.occurred_at <= as_of,
+            )
+            .scalar_subquery()
+        )
+        valid = (
+            select(func.count())
+            .select_from(patterns)
+            .where(patterns.c.client_id == clients.c.client_id, patterns.c.valid_until > as_of)
+            .scalar_subquery()
+        )
+        query = select(clients.c.client_id, clients.c.subscription_status, touches, valid).where(
+            clients.c.deleted_at.is_(None)
+        )
+        if client_id is not None:
+            query = query.where(clients.c.client_id == client_id)
+        with operator(self._engine) as connection:
+            return [
+                BackfillNeed(
+                    client_id=row[0],
+                    subscription_status=SubscriptionStatus(row[1]),
+                    touches=row[2],
+                    valid_patterns=row[3],
+                )
+                for row in connection.execute(query.order_by(clients.c.client_id))
+            ]
+
+    def request(
+        self,
+        client_id: str,
+        run_id: str,
+        options: LearnOptions,
+        trigger: RunTrigger = RunTrigger.REQUEST,
+    ) -> str:
+        """Store a queued run; the id of the run under way when the client has one already.
+
+        A run that exists under this id, ended or not, is not stored again.
+        """
         statement = (
             insert(learning_runs)
             .values(
                 client_id=client_id,
                 run_id=run_id,
                 state=RunState.QUEUED,
+                trigger=trigger,
                 as_of=options.as_of,
                 options=options.to_json(),
                 dry_run=options.dry_run,
             )
-            .on_conflict_do_nothing(
-                index_elements=[learning_runs.c.client_id],
-                index_where=text("state IN ('queued', 'running')"),
-            )
+            .on_conflict_do_nothing()
             .returning(learning_runs.c.run_id)
         )
-        under_way = select(learning_runs.c.run_id).where(
-            learning_runs.c.client_id == client_id, learning_runs.c.state.in_(_UNDER_WAY)
+        in_the_way = (
+            select(learning_runs.c.run_id)
+            .where(
+                learning_runs.c.client_id == client_id,
+                or_(learning_runs.c.state.in_(_UNDER_WAY), learning_runs.c.run_id == run_id),
+            )
+            .order_by(learning_runs.c.run_id != run_id)
+            .limit(1)
         )
         while True:
             with operator(self._engine) as connection:
                 if connection.scalar(statement) is not None:
                     return run_id
-                found = connection.scalar(under_way)
+                found = connection.scalar(in_the_way)
             if found is not None:
                 return str(found)
             # The run that was in the way ended between the two statements.
@@ -221,6 +280,35 @@ class Runs:
                 .values(state=RunState.QUEUED, message=message, heartbeat_at=func.now())
             )
 
+    def end_without_result(
+        self,
+        client_id: str,
+        run_id: str,
+        message: str,
+        stages: Sequence[Stage],
+        *,
+        attempt: int,
+    ) -> None:
+        """End well a backfill after which there was nothing to learn from.
+
+        Nothing happens when another attempt has taken the run over.
+        """
+        with operator(self._engine) as connection:
+            connection.execute(
+                update(learning_runs)
+                .where(_is(client_id, run_id), _in_attempt(attempt))
+                .values(
+                    state=RunState.SUCCEEDED,
+                    stage="done",
+                    fraction=1.0,
+                    message=message,
+                    stages=[stage.to_json() for stage in stages],
+                    finished_at=func.now(),
+                    error_code=None,
+                    error=None,
+                )
+            )
+
     def fail(self, client_id: str, run_id: str, code: str, message: str, *, attempt: int) -> None:
         """End the run without a result.
 
@@ -288,11 +376,13 @@ def _run(row: RowMapping) -> Run:
         run_id=row["run_id"],
         state=RunState(row["state"]),
         options=LearnOptions.from_json(row["options"]),
+        trigger=RunTrigger(row["trigger"]),
         stage=row["stage"],
         fraction=row["fraction"],
         message=row["message"],
         stages=tuple(Stage.from_json(stage) for stage in row["stages"]),
         result=RunResult.from_json(row["results"]) if row["results"] else None,
+        counts=row["counts"],
         error_code=row["error_code"] or "",
         error=row["error"] or "",
         attempts=row["attempts"],

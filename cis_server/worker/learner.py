@@ -24,11 +24,13 @@ from typing import Any, Final
 
 import structlog
 from sqlalchemy import Engine
+from threadpoolctl import threadpool_info
 
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.dataset import Dataset, Window
 from cis_server.domain.learned import Learned, LearningState, RunInputs
 from cis_server.domain.runs import LearnOptions, Run, RunResult, Stage
+from cis_server.domain.vocabulary import RunTrigger
 from cis_server.errors import CisError, DataError, NotFound, PreconditionFailed, StoreUnavailable
 from cis_server.learning.pipeline import learn
 from cis_server.learning.stages import Stages
@@ -41,15 +43,19 @@ from cis_server.persistence.learned import (
     save_learned,
 )
 from cis_server.persistence.runs import Runs
-from cis_server.serving.learning_runs import LearningRuns
+from cis_server.serving.learning_runs import LearningRuns, refusal
 from cis_server.version import code_version
+from cis_server.worker.backfill import Backfill
 from cis_server.worker.queue import Tasks
+from cis_server.worker.upkeep import Upkeep
 
 LOCK_SECONDS: Final = 30.0
 """Wait for another worker that is still busy with the same client."""
 LIBRARIES: Final = ("numpy", "scipy", "numba", "polars", "pyarrow")
 """Whose versions belong to the lineage of what was learned."""
 
+# Names the runs of one firing of the weekly schedule.
+_WEEKLY: Final = uuid.UUID("6f0f7d0e-5a54-4d1b-9f0e-2f4d3c5b7a10")
 # Followers look four times a second.
 _PROGRESS_SECONDS = 0.2
 _DRAINED, _READ, _SAVING = 0.01, 0.25, 0.95
@@ -98,15 +104,29 @@ class Learner:
 
     def tasks(self) -> Tasks:
         """The jobs, as the queue wants them."""
-        return Tasks(learn=self.learn, learn_all=self.learn_all, recover=self.recover)
+        upkeep = Upkeep(self._engine, self._datasets, self._clock)
+        return Tasks(
+            learn=self.learn,
+            learn_all=self.learn_all,
+            recover=self.recover,
+            check_health=upkeep.check_health,
+            clean_up=upkeep.clean_up,
+        )
 
-    def learn_all(self) -> None:
-        """Request a run of every eligible client.
+    def learn_all(self, fired: int) -> None:
+        """Request a run of every eligible client; the same firing asked for twice starts none.
+
+        Args:
+            fired: when the schedule fired, seconds since 1970.
 
         Raises:
             StoreUnavailable: the database is away.
         """
-        requested = self._requests.request_all(LearnOptions(as_of=self._clock()))
+        requested = self._requests.request_all(
+            LearnOptions(as_of=self._clock()),
+            trigger=RunTrigger.SCHEDULE,
+            run_id=str(uuid.uuid5(_WEEKLY, str(fired))),
+        )
         self._log.info(
             "learning_requested", clients=len(requested.runs), skipped=len(requested.skipped)
         )
@@ -156,6 +176,14 @@ class Learner:
 
     def _attempt(self, run: Run, log: structlog.typing.FilteringBoundLogger) -> None:
         stages = Stages(self._clock, _Reporter(self._runs, run))
+        if run.trigger is RunTrigger.BACKFILL:
+            Backfill(self._engine, self._clock, self._version).run(run, stages)
+            if (reason := self._not_to_be_learned(run)) is not None:
+                message = f"history worked up; nothing learned: {reason}"
+                self._runs.end_without_result(
+                    run.client_id, run.run_id, message, stages.finished, attempt=run.attempts
+                )
+                return
         with stages.run("drain", 0.0, "bringing derived columns up to date") as count:
             count(drained(self._engine, run.client_id))
         state = learning_state(self._engine, run.client_id)
@@ -180,6 +208,15 @@ class Learner:
             activities=learned.result.activities,
         )
 
+    def _not_to_be_learned(self, run: Run) -> str | None:
+        """Why nothing is to be learned, now that past conversions are known."""
+        options = run.options
+        found = self._runs.eligibility(run.client_id, options.as_of, options.lookback_days)
+        if not found:
+            raise NotFound("client", run.client_id)
+        reason = refusal(found[0], options)
+        return None if reason is None else reason.message
+
     def _inputs(self, run: Run, state: LearningState, dataset: Dataset) -> RunInputs:
         return RunInputs(
             client_id=run.client_id,
@@ -190,6 +227,7 @@ class Learner:
             settings=dataclasses.asdict(self._settings),
             code_version=self._version,
             libraries=library_versions(),
+            arithmetic=arithmetic(),
         )
 
     def _dataset(self, run: Run) -> Dataset:
@@ -270,6 +308,16 @@ def library_versions() -> dict[str, str]:
     return {name: _version_of(name) for name in LIBRARIES}
 
 
+def arithmetic() -> str:
+    """Linear algebra in use and the kind of processor it computes for."""
+    found = (
+        f"{info['internal_api']} {info.get('version')} {info.get('architecture', '')}".strip()
+        for info in threadpool_info()
+        if info["user_api"] == "blas"
+    )
+    return ", ".join(sorted(set(found)))
+
+
 def _lineage(run: Run, dataset: Dataset, version: str) -> dict[str, Any]:
     return {
         "snapshot_hash": dataset.content_hash,
@@ -279,6 +327,7 @@ def _lineage(run: Run, dataset: Dataset, version: str) -> dict[str, Any]:
         "code_version": version,
         "python": platform.python_version(),
         "libraries": library_versions(),
+        "arithmetic": arithmetic(),
         "seeds": "BLAKE2b of client id, as-of instant and purpose",
         "options": run.options.to_json(),
         "run_id": run.run_id,

@@ -16,7 +16,8 @@ from dataclasses import dataclass
 
 import structlog
 from procrastinate import App, JobContext, PsycopgConnector, RetryStrategy, SyncPsycopgConnector
-from procrastinate.exceptions import AlreadyEnqueued
+from procrastinate.exceptions import AlreadyEnqueued, UniqueViolation
+from procrastinate.jobs import Job, Status
 
 from cis_server.errors import StoreUnavailable
 
@@ -28,9 +29,15 @@ STALLED_AFTER_SECONDS = 12.0
 
 WEEKLY_LEARNING = "0 2 * * 0"
 """Sunday 02:00 UTC."""
+DAILY_HEALTH = "0 6 * * *"
+"""06:00 UTC."""
+DAILY_CLEANUP = "30 3 * * *"
+"""03:30 UTC."""
 
 LEARN = "learn"
 LEARN_ALL = "learn_all"
+CHECK_HEALTH = "check_health"
+CLEAN_UP = "clean_up"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,13 +47,18 @@ class Tasks:
     Attributes:
         learn: (client id, run id, whether another attempt follows a failure); raises
             `StoreUnavailable` for what may pass, nothing for what will not.
-        learn_all: request a run for every eligible client.
+        learn_all: request a run for every eligible client, once for each firing of the schedule
+            (its time in seconds since 1970).
         recover: give runs a new job that lost theirs.
+        check_health: check every client and tell operators.
+        clean_up: archive and remove what has outlived its time.
     """
 
     learn: Callable[[str, str, bool], None]
-    learn_all: Callable[[], None]
+    learn_all: Callable[[int], None]
     recover: Callable[[], None]
+    check_health: Callable[[], None]
+    clean_up: Callable[[], None]
 
 
 def deferring_app(database_url: str) -> App:
@@ -58,9 +70,11 @@ def deferring_app(database_url: str) -> App:
 
 def defer_learn(app: App, client_id: str, run_id: str) -> None:
     """Queue the run of one client; nothing happens when it is queued already."""
+    # Jobs of one client take turns; of one run there is one. A lock on queueing by the client alone
+    # would swallow the job of a run that is asked for while another one's waits for its retry.
     lock = f"learn:{client_id}"
     with contextlib.suppress(AlreadyEnqueued):
-        app.configure_task(LEARN, queue="learn", lock=lock, queueing_lock=lock).defer(
+        app.configure_task(LEARN, queue="learn", lock=lock, queueing_lock=f"{lock}:{run_id}").defer(
             client_id=client_id, run_id=run_id
         )
 
@@ -145,8 +159,19 @@ async def _rescue_forever(
 async def _rescue(app: App, log: structlog.typing.FilteringBoundLogger) -> None:
     stalled = await app.job_manager.get_stalled_jobs(seconds_since_heartbeat=STALLED_AFTER_SECONDS)
     for job in stalled:
-        log.warning("job_rescued", job=job.id, task=job.task_name)
+        await _rescue_one(app, job, log)
+
+
+async def _rescue_one(app: App, job: Job, log: structlog.typing.FilteringBoundLogger) -> None:
+    try:
         await app.job_manager.retry_job(job)
+    except UniqueViolation:
+        # The same work waits in the queue already: this job has nothing left to do, and left
+        # "doing" it would keep that one waiting for its lock.
+        await app.job_manager.finish_job(job, status=Status.FAILED, delete_job=False)
+        log.warning("job_given_up", job=job.id, task=job.task_name)
+    else:
+        log.warning("job_rescued", job=job.id, task=job.task_name)
 
 
 def _declared(app: App, tasks: Tasks | None = None) -> App:
@@ -163,9 +188,24 @@ def _declared(app: App, tasks: Tasks | None = None) -> App:
         await asyncio.to_thread(tasks.learn, client_id, run_id, attempts < RETRIES)
 
     @app.periodic(cron=WEEKLY_LEARNING)
-    @app.task(name=LEARN_ALL, queue="learn", queueing_lock=LEARN_ALL, pass_context=True)
+    @app.task(
+        name=LEARN_ALL, queue="learn", queueing_lock=LEARN_ALL, retry=retry, pass_context=True
+    )
     async def learn_all(_context: JobContext, timestamp: int) -> None:
+        await asyncio.to_thread(tasks.learn_all, timestamp)
+
+    @app.periodic(cron=DAILY_HEALTH)
+    @app.task(
+        name=CHECK_HEALTH, queue="learn", queueing_lock=CHECK_HEALTH, retry=retry, pass_context=True
+    )
+    async def check_health(_context: JobContext, timestamp: int) -> None:
         del timestamp
-        await asyncio.to_thread(tasks.learn_all)
+        await asyncio.to_thread(tasks.check_health)
+
+    @app.periodic(cron=DAILY_CLEANUP)
+    @app.task(name=CLEAN_UP, queue="learn", queueing_lock=CLEAN_UP, retry=retry, pass_context=True)
+    async def clean_up(_context: JobContext, timestamp: int) -> None:
+        del timestamp
+        await asyncio.to_thread(tasks.clean_up)
 
     return app

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import pytest
 
-from cis_server.domain.runs import Eligibility, LearnOptions, Run
-from cis_server.domain.vocabulary import RunState, SubscriptionStatus
+from cis_server.domain.runs import BackfillNeed, Eligibility, LearnOptions, Run
+from cis_server.domain.vocabulary import RunState, RunTrigger, SubscriptionStatus
 from cis_server.errors import NotFound, PreconditionFailed, StoreUnavailable
 from cis_server.serving.learning_runs import LearningRuns, Requested
 
@@ -24,6 +24,7 @@ class MemoryRuns:
 
     def __init__(self) -> None:
         self.clients: dict[str, Eligibility] = {}
+        self.needs: dict[str, BackfillNeed] = {}
         self.runs: dict[tuple[str, str], Run] = {}
         self.reads = 0
         self.fault: Exception | None = None
@@ -35,11 +36,25 @@ class MemoryRuns:
         del as_of, lookback_days
         return [e for name, e in self.clients.items() if client_id in (None, name)]
 
-    def request(self, client_id: str, run_id: str, options: LearnOptions) -> str:
+    def backfill_needs(
+        self, client_id: str | None, as_of: dt.datetime, lookback_days: int
+    ) -> Sequence[BackfillNeed]:
+        del as_of, lookback_days
+        return [n for name, n in self.needs.items() if client_id in (None, name)]
+
+    def request(
+        self, client_id: str, run_id: str, options: LearnOptions, trigger: RunTrigger
+    ) -> str:
         for run in self.runs.values():
             if run.client_id == client_id and not run.ended:
                 return run.run_id
-        run = Run(client_id=client_id, run_id=run_id, state=RunState.QUEUED, options=options)
+        run = Run(
+            client_id=client_id,
+            run_id=run_id,
+            state=RunState.QUEUED,
+            options=options,
+            trigger=trigger,
+        )
         self.runs[client_id, run_id] = run
         return run_id
 

@@ -19,7 +19,7 @@ from cis_server.domain.dataset import Window
 from cis_server.domain.live_state import PatternKey
 from cis_server.domain.propensity import PropensityModel
 from cis_server.domain.runs import LearnOptions, Run
-from cis_server.domain.vocabulary import PatternStatus, PatternType, RunState
+from cis_server.domain.vocabulary import PatternStatus, PatternType, RunState, RunTrigger
 from cis_server.domain.weights import DEFAULT_WEIGHTS, read_weights
 from cis_server.errors import StoreUnavailable
 from cis_server.learning.pipeline import learn
@@ -372,9 +372,22 @@ def test_the_commit_tells_serving_processes(place: Installation) -> None:
 
 def test_every_eligible_client_is_requested_once_a_week(place: Installation) -> None:
     early = Learner(place.engine, place.url, place.folder, place.requests, lambda: AS_OF)
-    early.learn_all()
+    early.learn_all(1_780_797_600)
     ((client_id, run_id),) = place.queue.jobs
     assert client_id == "learner"
     assert place.run(run_id).options.as_of == AS_OF
-    early.learn_all()
+    assert place.run(run_id).trigger is RunTrigger.SCHEDULE
+    early.learn_all(1_781_402_400)
     assert place.queue.jobs == [("learner", run_id)]  # still under way: attached, not queued twice
+    place.runs.fail("learner", run_id, "INTERNAL", "for the test", attempt=0)
+    claimed = place.runs.claim("learner", run_id, "test")
+    assert claimed is not None
+    place.runs.fail("learner", run_id, "INTERNAL", "for the test", attempt=claimed.attempts)
+    # The same firing again, after a fault between two clients: what was started stays as it ended.
+    early.learn_all(1_780_797_600)
+    with tenant(place.engine, "learner") as connection:
+        assert connection.scalar(text("SELECT count(*) FROM learning_runs")) == 1
+    assert place.run(run_id).state is RunState.FAILED
+    early.learn_all(1_781_402_400)
+    with tenant(place.engine, "learner") as connection:
+        assert connection.scalar(text("SELECT count(*) FROM learning_runs")) == 2

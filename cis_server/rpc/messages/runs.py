@@ -122,6 +122,10 @@ def run_message(runs: Sequence[Run]) -> learning.LearningRun:
             "leads": sum(result.leads for result in results),
             "activities": sum(result.activities for result in results),
             "conversions": sum(result.conversions for result in results),
+            **{
+                name: sum(run.counts.get(name, 0) for run in runs)
+                for name in sorted({name for run in runs for name in run.counts})
+            },
         },
         results=[client_result(run) for run in runs if run.ended],
         snapshot_hash=results[0].snapshot_hash if len(results) == 1 else "",
@@ -129,6 +133,7 @@ def run_message(runs: Sequence[Run]) -> learning.LearningRun:
         seconds=(finished - min(started)).total_seconds() if finished and started else 0.0,
         code_version=first.code_version,
         attempt=max(run.attempts for run in runs),
+        trigger=first.trigger,
         message=first.message if len(runs) == 1 else "",
     )
 
