@@ -18,6 +18,7 @@ from typing import Any, NamedTuple
 
 from cis_server.domain.clients import CampaignRecord, ClientRecord
 from cis_server.domain.lead import Lead
+from cis_server.domain.rollout import RolloutShare
 from cis_server.domain.suppression import IdentifierKind
 from cis_server.domain.vocabulary import PatternStatus, PatternType, Source, Tier
 
@@ -40,6 +41,32 @@ class LiveRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class RollingOut:
+    """A version that serves a share of the leads, beside the live one."""
+
+    record: LiveRecord
+    share: RolloutShare
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WeightsStanding:
+    """What people are told of the weights in force; no score depends on it."""
+
+    by_hand: bool = False
+    """Whether the live weights were set by a person."""
+    leads: int = 0
+    """Leads the live weights were learned from; 0 for the defaults and weights set by hand."""
+    converted: int = 0
+    """Of those, the converted ones."""
+    live_since: dt.datetime | None = None
+    """None for the defaults."""
+    previous_version: str | None = None
+    """To which a rollback goes; None: the defaults."""
+    learned: LiveRecord | None = None
+    """The newest learned weights that nothing refused, when they are not in force."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientState:
     """One client without its suppression list and patterns."""
 
@@ -51,6 +78,9 @@ class ClientState:
     weights: LiveRecord | None = None
     """None: the defaults are in force."""
     model: LiveRecord | None = None
+    weights_rollout: RollingOut | None = None
+    model_rollout: RollingOut | None = None
+    weights_standing: WeightsStanding = WeightsStanding()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -154,8 +184,10 @@ class DecisionOption:
     """One thing that could have been chosen."""
 
     choice: str
-    """A channel, or the UTC start of a window as ISO text."""
+    """A channel, channels joined by commas, or the UTC start of a window as ISO text."""
     propensity: float
+    best: bool = False
+    """Whether it would have been taken without exploration."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -166,7 +198,7 @@ class DecisionRecord:
     client_id: str
     lead_id: str | None
     kind: str
-    """``timing`` or ``channel``."""
+    """``timing``, ``channel`` or ``sequence``."""
     decided_at: dt.datetime
     choice: str
     propensity: float

@@ -46,7 +46,8 @@ def _row(record: DecisionRecord) -> dict[str, object]:
         "choice": record.choice,
         "propensity": record.propensity,
         "options": [
-            {"choice": option.choice, "propensity": option.propensity} for option in record.options
+            {"choice": option.choice, "propensity": option.propensity, "best": option.best}
+            for option in record.options
         ],
         "context": dict(record.context),
         "model_version": record.model_version,

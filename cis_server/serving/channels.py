@@ -86,6 +86,7 @@ def channels_answer(
     pool = diverse_pool(allowed, request.used_channels)
     propensities: dict[str, float] = {}
     next_channel: str | None = None
+    best_channel: str | None = None
     if pool:
         best = best_next(plan, pool, request.tier, request.used_channels)
         choice = choose(
@@ -95,7 +96,7 @@ def channels_answer(
             draws,
             baseline=plan.baseline,
         )
-        next_channel = pool[choice.index].channel
+        next_channel, best_channel = pool[choice.index].channel, pool[best.index].channel
         propensities = {
             entry.channel: propensity
             for entry, propensity in zip(pool, choice.propensities, strict=True)
@@ -123,7 +124,7 @@ def channels_answer(
     )
     if policy.exploration_share <= 0.0 or next_channel is None:
         return answer, None
-    return answer, _decision(answer, next_channel, request, propensities, now)
+    return answer, _decision(answer, next_channel, best_channel, request, propensities, now)
 
 
 def closed_reasons(
@@ -298,6 +299,7 @@ def why_not_text(channel: str, why_not: WhyNot | None, tier: Tier | None) -> str
 def _decision(
     answer: ChannelsAnswer,
     chosen: str,
+    best: str | None,
     request: ChannelsRequest,
     propensities: Mapping[str, float],
     now: dt.datetime,
@@ -317,7 +319,8 @@ def _decision(
         choice=chosen,
         propensity=answer.propensity,
         options=tuple(
-            DecisionOption(choice=name, propensity=propensities[name]) for name in ordered
+            DecisionOption(choice=name, propensity=propensities[name], best=name == best)
+            for name in ordered
         ),
         context={key: value for key, value in context.items() if value is not None},
         model_version=answer.model.model_version,

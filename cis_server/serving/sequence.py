@@ -274,8 +274,8 @@ def _options(
     orders: Sequence[ChannelOrder], propensities: Sequence[float]
 ) -> tuple[DecisionOption, ...]:
     options = [
-        DecisionOption(choice=",".join(order.channels), propensity=propensity)
-        for order, propensity in zip(orders, propensities, strict=True)
+        DecisionOption(choice=",".join(order.channels), propensity=propensity, best=index == 0)
+        for index, (order, propensity) in enumerate(zip(orders, propensities, strict=True))
     ]
     return tuple(sorted(options, key=lambda option: (-option.propensity, option.choice)))
 

@@ -267,8 +267,8 @@ def _explored(
     )
     propensities = [*choice.propensities, *([0.0] * (len(slots) - len(arms)))]
     options = [
-        DecisionOption(choice=slot.start.isoformat(), propensity=propensity)
-        for slot, propensity in zip(arms, choice.propensities, strict=True)
+        DecisionOption(choice=slot.start.isoformat(), propensity=propensity, best=index == 0)
+        for index, (slot, propensity) in enumerate(zip(arms, choice.propensities, strict=True))
     ]
     if choice.index:
         slots = [slots[choice.index], *slots[: choice.index], *slots[choice.index + 1 :]]

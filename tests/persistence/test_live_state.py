@@ -489,7 +489,7 @@ def decision(client_id: str, decision_id: str) -> DecisionRecord:
         decided_at=NOW,
         choice="email",
         propensity=0.75,
-        options=(DecisionOption(choice="email", propensity=0.75),),
+        options=(DecisionOption(choice="email", propensity=0.75, best=True),),
         context={"tier": "hot"},
         model_version="3",
     )
@@ -514,7 +514,7 @@ def test_decisions_of_several_clients_in_one_go(runs: Runs, database: Engine) ->
         ("acme", three),
     ]
     assert rows[0][2] == 0.75
-    assert rows[0][3] == [{"choice": "email", "propensity": 0.75}]
+    assert rows[0][3] == [{"choice": "email", "propensity": 0.75, "best": True}]
     assert rows[0][4] == {"tier": "hot"}
 
 
