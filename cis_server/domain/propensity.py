@@ -17,6 +17,9 @@ from typing import Any, Final, TypeAlias
 FORMAT: Final = 1
 """Version of the stored form."""
 
+SERVED_TARGETS: Final = ("converted", "call_booked", "qualified", "customer")
+"""A lead is told one conversion probability: that of the first of these with a model in force."""
+
 OTHER_LEVEL: Final = "(other)"
 """Level that stands for every value the training data had too few of, or never had."""
 MISSING_LEVEL: Final = "(missing)"

@@ -19,27 +19,46 @@ from cis_server.domain.live_state import (
     PatternKey,
     PatternRecord,
     Revisions,
+    RollingOut,
     SuppressionList,
     UnreadableClient,
+    WeightsStanding,
 )
+from cis_server.domain.propensity import SERVED_TARGETS
+from cis_server.domain.registry import IN_FORCE, ModelKind, ModelOrigin, ModelState, version_label
+from cis_server.domain.rollout import RolloutShare
 from cis_server.domain.suppression import IdentifierKind
 from cis_server.domain.vocabulary import PatternStatus, PatternType, Source
 from cis_server.persistence.client_rows import campaign_record, client_record
 from cis_server.persistence.connections import loader
 from cis_server.persistence.listen import ChangeListener
-from cis_server.persistence.models import version_label
 
-# The revision of a client covers the client, its campaigns and its live models. A deletion changes
-# the number of rows, a change the latest time; both are in it.
+# The revision of a client covers the client, its campaigns and its versions in force. A deletion
+# changes the number of rows, a change the latest time; both are in it. The newest learned weights
+# come along even when they are not in force: they are shown beside those that are.
 _STATES = """
 SELECT c.*, m.models, g.campaigns,
        concat_ws('/', extract(epoch FROM c.updated_at), m.revision, g.revision) AS revision
 FROM clients c
 LEFT JOIN LATERAL (
-    SELECT json_agg(to_json(m) ORDER BY m.kind) AS models,
+    SELECT json_agg(json_build_object(
+               'kind', m.kind, 'target', m.target, 'version', m.version, 'state', m.state,
+               'origin', m.origin, 'parameters', m.parameters, 'rollout', m.rollout,
+               'sample_size', m.sample_size, 'confidence', m.confidence,
+               'created_at', m.created_at, 'valid_until', m.valid_until,
+               'promoted_at', m.promoted_at, 'n', m.metrics -> 'n',
+               'n_converted', m.metrics -> 'n_converted',
+               'previous', (SELECT p.version FROM models p WHERE p.client_id = m.client_id
+                            AND p.model_id = m.replaced_id AND p.state = 'retired'))
+               ORDER BY m.kind, m.version) AS models,
            string_agg(m.model_id || '@' || extract(epoch FROM m.updated_at), ','
                       ORDER BY m.model_id) AS revision
-    FROM models m WHERE m.client_id = c.client_id AND m.state = 'live'
+    FROM models m
+    WHERE m.client_id = c.client_id AND (m.state IN ('live', 'rolling_out')
+        OR m.kind = 'weights' AND m.version = (
+            SELECT max(l.version) FROM models l
+            WHERE l.client_id = c.client_id AND l.kind = 'weights' AND l.origin <> 'manual'
+              AND l.state NOT IN ('rejected', 'rolled_back')))
 ) m ON true
 LEFT JOIN LATERAL (
     SELECT json_agg(to_json(g) ORDER BY g.campaign_id) AS campaigns,
@@ -186,13 +205,19 @@ def _identifier(row: Any) -> Identifier:
 
 def _state(row: RowMapping) -> ClientState | UnreadableClient:
     try:
-        live = {model["kind"]: _live(model) for model in row["models"] or ()}
+        client = client_record(dict(row))
+        models = row["models"] or ()
+        weights, rolling_weights = _in_force(models, ModelKind.WEIGHTS)
+        model, rolling_model = _in_force(models, ModelKind.PROPENSITY)
         return ClientState(
             revision=row["revision"],
-            client=client_record(dict(row)),
+            client=client,
             campaigns=tuple(campaign_record(campaign) for campaign in row["campaigns"] or ()),
-            weights=live.get("weights"),
-            model=live.get("propensity"),
+            weights=_record(weights) if weights is not None else None,
+            model=_record(model) if model is not None else None,
+            weights_rollout=_rolling_out(client.client_id, rolling_weights),
+            model_rollout=_rolling_out(client.client_id, rolling_model),
+            weights_standing=_standing(models, weights),
         )
     except (AttributeError, KeyError, TypeError, ValueError) as error:
         # Other programs may store JSON of any shape.
@@ -201,19 +226,65 @@ def _state(row: RowMapping) -> ClientState | UnreadableClient:
         )
 
 
-def _live(model: Mapping[str, Any]) -> LiveRecord:
-    def instant(name: str) -> dt.datetime | None:
-        return dt.datetime.fromisoformat(model[name]) if model[name] else None
+Version = Mapping[str, Any]
 
+
+def _in_force(models: Sequence[Version], kind: ModelKind) -> tuple[Version | None, Version | None]:
+    """The live version of a kind and the one rolling out.
+
+    One conversion probability is answered: that of the target `SERVED_TARGETS` names first among
+    those that have a version in force.
+    """
+    serving = [m for m in models if m["kind"] == kind and m["state"] in IN_FORCE]
+    target = min((model["target"] for model in serving), key=_serving_order, default="")
+    of_target = {m["state"]: m for m in serving if m["target"] == target}
+    return of_target.get(ModelState.LIVE), of_target.get(ModelState.ROLLING_OUT)
+
+
+def _serving_order(target: str) -> tuple[int, str]:
+    known = target in SERVED_TARGETS
+    return (SERVED_TARGETS.index(target) if known else len(SERVED_TARGETS), target)
+
+
+def _rolling_out(client_id: str, model: Version | None) -> RollingOut | None:
+    if model is None:
+        return None
+    share = RolloutShare.of(
+        client_id, model["kind"], model["target"], model["version"], model["rollout"] * 100.0
+    )
+    return RollingOut(record=_record(model), share=share)
+
+
+def _standing(models: Sequence[Version], live: Version | None) -> WeightsStanding:
+    learned = next((m for m in models if m["state"] not in IN_FORCE), None)
+    beside = _record(learned) if learned is not None else None
+    if live is None:
+        return WeightsStanding(learned=beside)
+    previous = live["previous"]
+    return WeightsStanding(
+        by_hand=live["origin"] == ModelOrigin.MANUAL,
+        leads=int(live["n"] or 0),
+        converted=int(live["n_converted"] or 0),
+        live_since=_instant(live, "promoted_at"),
+        previous_version=version_label("weights", previous) if previous is not None else None,
+        learned=beside,
+    )
+
+
+def _record(model: Version) -> LiveRecord:
     return LiveRecord(
         version=version_label(model["kind"], model["version"]),
         content=model["parameters"],
-        source=Source.POOLED if model["origin"] == "pooled" else Source.LEARNED,
-        computed_at=instant("created_at"),
-        valid_until=instant("valid_until"),
+        source=Source.POOLED if model["origin"] == ModelOrigin.POOLED else Source.LEARNED,
+        computed_at=_instant(model, "created_at"),
+        valid_until=_instant(model, "valid_until"),
         sample_size=model["sample_size"],
         confidence=model["confidence"],
     )
+
+
+def _instant(model: Version, name: str) -> dt.datetime | None:
+    return dt.datetime.fromisoformat(model[name]) if model[name] else None
 
 
 def _pattern(row: RowMapping) -> PatternRecord:

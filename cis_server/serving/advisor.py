@@ -19,6 +19,7 @@ from cis_server.domain.model_info import ModelInfo
 from cis_server.domain.patterns import HowPattern, WhenPattern
 from cis_server.domain.stored import Stored
 from cis_server.domain.vocabulary import PatternType, Source, Tier
+from cis_server.domain.weights import read_weights
 from cis_server.domain.what_pattern import WhatPattern
 from cis_server.errors import NotFound
 from cis_server.serving.answers import (
@@ -116,9 +117,21 @@ class Advisor:
         weights, info = weights_in_force(
             client, self._clock(), database_away=self._store.database_away
         )
-        expired = info.source is Source.DEFAULT and client.weights_record is not None
+        standing, record = client.weights_standing, client.weights_record
+        learned, learned_version = None, ""
+        if record is not None and info.source is Source.DEFAULT:
+            learned, learned_version = client.weights, record.version
+        elif standing.learned is not None:
+            found, objection = read_weights(standing.learned.content)
+            if objection is None:
+                learned, learned_version = found, standing.learned.version
         return WeightsAnswer(
-            weights=weights, model_info=info, expired=client.weights if expired else None
+            weights=weights,
+            model_info=info,
+            standing=standing,
+            learned=learned,
+            learned_version=learned_version,
+            rollout=client.rollout.weights if client.rollout is not None else None,
         )
 
     def timing(self, request: TimingRequest) -> TimingAnswer:

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from cis_server.domain.clients import Icp
 from cis_server.domain.lead import Lead
-from cis_server.domain.live_state import LiveRecord
+from cis_server.domain.live_state import LiveRecord, WeightsStanding
 from cis_server.domain.model_info import DEFAULT_MODEL, ModelInfo
 from cis_server.domain.scores import LeadScore
 from cis_server.domain.vocabulary import Source, Tier
@@ -18,7 +18,12 @@ from cis_server.scoring.propensity import PropensityScorer
 from cis_server.scoring.scorer import score_batch, score_lead
 from cis_server.scoring.suppression import SuppressionIndex
 from cis_server.serving.freshness import is_expired, may_answer
-from cis_server.serving.snapshot import ClientSnapshot
+from cis_server.serving.snapshot import (
+    ClientRollout,
+    ClientSnapshot,
+    ModelRollout,
+    WeightsRollout,
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -36,6 +41,48 @@ class ScoringContext:
     competitor_domains: tuple[str, ...]
     tier_channels: Mapping[str, tuple[str, ...]]
     suppression: SuppressionIndex
+    rollout: ScoringRollout | None = None
+    """None, as nearly always: everything above holds for every lead."""
+
+    def of(self, lead_id: str) -> ScoringContext:
+        """What this lead is scored with: during a rollout one of two versions, else this."""
+        if self.rollout is None:
+            return self
+        return self.rollout.applied(self, self.rollout.parts(lead_id))
+
+
+@dataclass(frozen=True, slots=True)
+class ScoringRollout:
+    """Versions that serve a share of the leads, and what is said of them."""
+
+    weights: WeightsRollout | None
+    weights_info: ModelInfo | None
+    """None exactly where `weights` is."""
+    model: ModelRollout | None
+
+    def parts(self, lead_id: str) -> tuple[bool, bool]:
+        """Whether the lead is in the share of the weights, and of the model."""
+        return (
+            self.weights is not None and self.weights.share.takes(lead_id),
+            self.model is not None and self.model.share.takes(lead_id),
+        )
+
+    def applied(self, context: ScoringContext, parts: tuple[bool, bool]) -> ScoringContext:
+        """The context of the leads with these `parts`."""
+        weights, info = context.weights, context.model_info
+        model, version = context.model, context.model_version
+        if parts[0] and self.weights is not None and self.weights_info is not None:
+            weights, info = self.weights.weights, self.weights_info
+        if parts[1] and self.model is not None:
+            model, version = self.model.model, self.model.record.version
+        return replace(
+            context,
+            weights=weights,
+            model_info=info,
+            model=model,
+            model_version=version,
+            rollout=None,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -44,11 +91,14 @@ class BatchScores:
 
     scores: tuple[LeadScore, ...]
     """In the order of the leads."""
+    told: tuple[ScoringContext, ...]
+    """What each was scored with; one and the same for all unless something is being rolled out."""
     tier_counts: Mapping[Tier, int]
     """Leads per effective tier; every tier is there."""
     mean_score: float | None
     """None when there was no lead."""
     weights: Weights
+    """The live ones, and so what follows."""
     model_info: ModelInfo
     model_version: str
 
@@ -59,8 +109,13 @@ class WeightsAnswer:
 
     weights: Weights
     model_info: ModelInfo
-    expired: Weights | None = None
-    """Learned weights that have expired, so that the defaults are in force instead."""
+    standing: WeightsStanding
+    learned: Weights | None = None
+    """The newest learned weights, when they are not in force: expired, waiting for an approver, or
+    kept beside those set by hand."""
+    learned_version: str = ""
+    rollout: WeightsRollout | None = None
+    """Weights that serve a share of the leads."""
 
 
 def scoring_context(
@@ -105,7 +160,26 @@ def scoring_context(
         competitor_domains=client.client.competitor_domains,
         tier_channels=client.client.policy.tier_channels,
         suppression=client.suppression,
+        rollout=_rollout(client.rollout, now, database_away=database_away)
+        if client.rollout is not None
+        else None,
     )
+
+
+def _rollout(
+    rollout: ClientRollout, now: dt.datetime, *, database_away: bool
+) -> ScoringRollout | None:
+    """What of the rollout still counts: a version that has expired serves nobody."""
+
+    def counts(part: WeightsRollout | ModelRollout) -> bool:
+        return may_answer(part.record.valid_until, now, database_away=database_away)
+
+    weights = rollout.weights if rollout.weights is not None and counts(rollout.weights) else None
+    model = rollout.model if rollout.model is not None and counts(rollout.model) else None
+    if weights is None and model is None:
+        return None
+    info = _info(weights.record, weights.record.source, now) if weights is not None else None
+    return ScoringRollout(weights, info, model)
 
 
 def weights_in_force(
@@ -122,6 +196,7 @@ def weights_in_force(
 
 def scored_lead(lead: Lead, context: ScoringContext) -> LeadScore:
     """Score one lead, with reasons."""
+    context = context.of(lead.lead_id)
     return score_lead(
         lead,
         as_of=context.as_of,
@@ -145,7 +220,45 @@ def scored_batch(
         context: what they are scored with.
         with_reasons: whether each score gives its reasons.
     """
-    scores = score_batch(
+    if context.rollout is None:
+        scores: Sequence[LeadScore] = _scored(leads, context, with_reasons=with_reasons)
+        told = (context,) * len(leads)
+    else:
+        scores, told = _scored_in_parts(leads, context, context.rollout, with_reasons=with_reasons)
+    counts = dict.fromkeys(Tier, 0)
+    for score in scores:
+        counts[score.tier] += 1
+    return BatchScores(
+        scores=tuple(scores),
+        told=told,
+        tier_counts=counts,
+        mean_score=sum(score.score for score in scores) / len(scores) if scores else None,
+        weights=context.weights,
+        model_info=context.model_info,
+        model_version=context.model_version,
+    )
+
+
+def _scored_in_parts(
+    leads: Sequence[Lead], context: ScoringContext, rollout: ScoringRollout, *, with_reasons: bool
+) -> tuple[list[LeadScore], tuple[ScoringContext, ...]]:
+    """Scores in the order of the leads, each by the version that serves it."""
+    places: dict[tuple[bool, bool], list[int]] = {}
+    for place, lead in enumerate(leads):
+        places.setdefault(rollout.parts(lead.lead_id), []).append(place)
+    found: dict[int, tuple[LeadScore, ScoringContext]] = {}
+    for parts, group in places.items():
+        own = rollout.applied(context, parts)
+        scored = _scored([leads[place] for place in group], own, with_reasons=with_reasons)
+        found.update(zip(group, ((score, own) for score in scored), strict=True))
+    in_order = [found[place] for place in range(len(leads))]
+    return [score for score, _ in in_order], tuple(own for _, own in in_order)
+
+
+def _scored(
+    leads: Sequence[Lead], context: ScoringContext, *, with_reasons: bool
+) -> list[LeadScore]:
+    return score_batch(
         leads,
         as_of=context.as_of,
         icp=context.icp,
@@ -156,17 +269,6 @@ def scored_batch(
         suppression=context.suppression,
         model=context.model,
         with_reasons=with_reasons,
-    )
-    counts = dict.fromkeys(Tier, 0)
-    for score in scores:
-        counts[score.tier] += 1
-    return BatchScores(
-        scores=tuple(scores),
-        tier_counts=counts,
-        mean_score=sum(score.score for score in scores) / len(scores) if scores else None,
-        weights=context.weights,
-        model_info=context.model_info,
-        model_version=context.model_version,
     )
 
 

@@ -11,8 +11,14 @@ from typing import Final
 import numpy as np
 
 from cis_server.domain.clients import CampaignRecord, ClientRecord
-from cis_server.domain.live_state import ClientState, LiveRecord, SuppressionList
+from cis_server.domain.live_state import (
+    ClientState,
+    LiveRecord,
+    SuppressionList,
+    WeightsStanding,
+)
 from cis_server.domain.propensity import PropensityModel
+from cis_server.domain.rollout import RolloutShare
 from cis_server.domain.suppression import IdentifierKind, suppression_key
 from cis_server.domain.weights import DEFAULT_WEIGHTS, Weights, read_weights
 from cis_server.scoring.propensity import PropensityScorer
@@ -31,6 +37,34 @@ class HeldSuppression:
 NO_LIST: Final = HeldSuppression("", NO_SUPPRESSION)
 
 
+@dataclass(frozen=True, slots=True)
+class WeightsRollout:
+    """Weights that serve a share of the leads."""
+
+    weights: Weights
+    record: LiveRecord
+    """Without its content."""
+    share: RolloutShare
+
+
+@dataclass(frozen=True, slots=True)
+class ModelRollout:
+    """A propensity model that serves a share of the leads."""
+
+    model: PropensityScorer
+    record: LiveRecord
+    """Without its content."""
+    share: RolloutShare
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClientRollout:
+    """What is being rolled out; at least one of the two."""
+
+    weights: WeightsRollout | None
+    model: ModelRollout | None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClientSnapshot:
     """One client, ready to answer for."""
@@ -45,6 +79,9 @@ class ClientSnapshot:
     model: PropensityScorer | None
     model_record: LiveRecord | None
     """Where the model comes from; without its content."""
+    rollout: ClientRollout | None
+    """None, as nearly always: the weights and the model above serve every lead."""
+    weights_standing: WeightsStanding
     own_suppression: HeldSuppression
     suppression: SuppressionIndex
     """The client's list and the global one, searched as one."""
@@ -110,13 +147,15 @@ def built_client(
             weights = previous.weights if previous else DEFAULT_WEIGHTS
             weights_record = previous.weights_record if previous else None
     if state.model is not None:
-        try:
-            model = PropensityScorer(PropensityModel.from_json(state.model.content))
-            model_record = _without_content(state.model)
-        except (ValueError, KeyError, TypeError, AttributeError) as error:
-            refusals.append(Refusal(WarningKind.MODEL_REFUSED, repr(error)))
+        scorer, objection = _scorer(state.model)
+        if scorer is not None:
+            model, model_record = scorer, _without_content(state.model)
+        else:
+            refusals.append(Refusal(WarningKind.MODEL_REFUSED, objection))
             model = previous.model if previous else None
             model_record = previous.model_record if previous else None
+    rollout, refused = _rollout(state)
+    refusals += refused
     snapshot = ClientSnapshot(
         revision=state.revision,
         client=state.client,
@@ -125,10 +164,41 @@ def built_client(
         weights_record=weights_record,
         model=model,
         model_record=model_record,
+        rollout=rollout,
+        weights_standing=state.weights_standing,
         own_suppression=own_suppression,
         suppression=joined(own_suppression, global_suppression),
     )
     return snapshot, tuple(refusals)
+
+
+def _rollout(state: ClientState) -> tuple[ClientRollout | None, list[Refusal]]:
+    """What is being rolled out; a version that cannot be used serves nobody."""
+    weights, model = None, None
+    refusals: list[Refusal] = []
+    if (rolling := state.weights_rollout) is not None:
+        values, objection = read_weights(rolling.record.content)
+        if objection is None:
+            weights = WeightsRollout(values, _without_content(rolling.record), rolling.share)
+        else:
+            refusals.append(Refusal(WarningKind.WEIGHTS_REFUSED, objection))
+    if (rolling := state.model_rollout) is not None:
+        scorer, reason = _scorer(rolling.record)
+        if scorer is not None:
+            model = ModelRollout(scorer, _without_content(rolling.record), rolling.share)
+        else:
+            refusals.append(Refusal(WarningKind.MODEL_REFUSED, reason))
+    if weights is None and model is None:
+        return None, refusals
+    return ClientRollout(weights=weights, model=model), refusals
+
+
+def _scorer(record: LiveRecord) -> tuple[PropensityScorer | None, str]:
+    """The model ready to score, or None and why it cannot be used."""
+    try:
+        return PropensityScorer(PropensityModel.from_json(record.content)), ""
+    except (ValueError, KeyError, TypeError, AttributeError) as error:
+        return None, repr(error)
 
 
 def held(stored: SuppressionList, secret: bytes) -> tuple[HeldSuppression, int]:

@@ -135,15 +135,18 @@ class PatternService(service_grpc.PatternServiceServicer):
     ) -> service.GetWeightsResponse:
         """The weights in force beside the defaults."""
         answer = self._advisor.weights(request.client_id)
-        info, expired = answer.model_info, answer.expired
+        info, standing = answer.model_info, answer.standing
         learned = info.source is not Source.DEFAULT
         return service.GetWeightsResponse(
             weights=weights_message(answer.weights),
             default_weights=weights_message(DEFAULT_WEIGHTS),
-            learned_weights=weights_message(expired) if expired is not None else None,
-            learned_version=info.model_version if expired is not None else None,
-            sample_size=info.sample_size if learned else 0,
-            updated_time=timestamp(info.computed_at) if learned else None,
+            learned_weights=weights_message(answer.learned) if answer.learned else None,
+            learned_version=answer.learned_version or None,
+            previous_version=standing.previous_version,
+            manual=learned and standing.by_hand,
+            sample_size=standing.leads if learned else 0,
+            converted=standing.converted if learned else 0,
+            updated_time=timestamp(standing.live_since or info.computed_at) if learned else None,
             model=model_message(info),
         )
 
