@@ -523,7 +523,7 @@ class ExperimentResult(_message.Message):
     """The better variant. Unset unless the verdict is WINNER."""
     sequence_low: _builtins.float
     """Lower end of the always-valid confidence sequence of the difference between the best variant
-    and the control.
+    other than the control and the control. Unset while there is too little to say.
     """
     sequence_high: _builtins.float
     """Upper end of the same."""
@@ -593,7 +593,7 @@ class GetExperimentResponse(_message.Message):
 
     @_builtins.property
     def result(self) -> Global___ExperimentResult:
-        """How it does."""
+        """How it does. Unset for one that was called off or not begun."""
 
     def __init__(
         self,
@@ -659,7 +659,7 @@ class EndExperimentResponse(_message.Message):
 
     @_builtins.property
     def result(self) -> Global___ExperimentResult:
-        """How it did."""
+        """How it did. Unset when it was called off."""
 
     def __init__(
         self,

@@ -34,7 +34,7 @@ _WEEKDAY = _listed(WEEKDAY_PRECISE)
 _GAP = _listed(GAP_PRECISE)
 
 
-def _human_reply(alias: str) -> str:
+def human_reply(alias: str) -> str:
     """Out-of-office notes and other automatic answers are not replies."""
     return f"coalesce({alias}.intent, '') NOT IN ('out_of_office', 'auto_reply')"
 
@@ -301,7 +301,7 @@ placed AS (
         ON s.client_id = :client AND s.activity_id = coalesce(a.about_activity_id, t.activity_id)
     WHERE a.client_id = :client
       AND a.action IN ('delivered', 'opened', 'clicked', 'replied', 'bounced')
-      AND (a.action <> 'replied' OR {_human_reply("a")}) {{scope:a}}
+      AND (a.action <> 'replied' OR {human_reply("a")}) {{scope:a}}
     UNION ALL
     SELECT e.activity_id, e.event_type, e.occurred_at, e.is_machine
     FROM email_events e
@@ -311,7 +311,7 @@ placed AS (
     SELECT r.answered_activity_id, 'replied', r.received_at, false
     FROM replies r
     WHERE r.client_id = :client AND r.direction = 'inbound'
-      AND {_human_reply("r")} {{scope:r}}
+      AND {human_reply("r")} {{scope:r}}
 ), engagement AS (
     SELECT activity_id,
            min(at) FILTER (WHERE kind = 'delivered') AS delivered_at,
@@ -412,7 +412,7 @@ WITH touched AS (
            min(a.occurred_at) FILTER (WHERE a.action = 'complained') AS complained_at
     FROM activities a
     WHERE a.client_id = :client AND a.action NOT IN ('sent', 'delivered', 'profile_viewed')
-      AND (a.action <> 'replied' OR {_human_reply("a")}) {{scope:a}}
+      AND (a.action <> 'replied' OR {human_reply("a")}) {{scope:a}}
     GROUP BY 1
 ), mailed AS (
     SELECT e.lead_id,
@@ -431,7 +431,7 @@ WITH touched AS (
     SELECT r.lead_id, max(r.received_at) AS replied_at, count(*) AS replies
     FROM replies r
     WHERE r.client_id = :client AND r.direction = 'inbound'
-      AND {_human_reply("r")} {{scope:r}}
+      AND {human_reply("r")} {{scope:r}}
     GROUP BY 1
 ), w AS (
     SELECT l.lead_id, coalesce(t.touch_count, 0) AS touch_count, t.first_at, t.last_at, f.channel,

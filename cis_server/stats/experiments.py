@@ -235,14 +235,25 @@ def confidence_sequence(first: Arm, second: Arm, alpha: float = ALPHA) -> Interv
     too_few = min(first.n, second.n) < MINIMUM_PER_ARM
     if too_few or min(won, units - won) < MINIMUM_OUTCOMES:
         return None
-    pooled = won / units
     estimate = first.converted / first.n - second.converted / second.n
-    variance = pooled * (1.0 - pooled) * (1.0 / first.n + 1.0 / second.n)
+    half = sequence_half_width(won / units, first.n, second.n, alpha)
+    return Interval(max(-1.0, estimate - half), min(1.0, estimate + half))
+
+
+def sequence_half_width(pooled: float, first: int, second: int, alpha: float) -> float:
+    """Half the width of `confidence_sequence`.
+
+    Args:
+        pooled: rate of both arms together, above 0 and below 1.
+        first: leads of one arm.
+        second: leads of the other.
+        alpha: chance that the range ever misses.
+    """
+    variance = pooled * (1.0 - pooled) * (1.0 / first + 1.0 / second)
     mixture = (MIXTURE_SD * pooled) ** 2
     wide = variance + mixture
     bound = 2.0 * math.log(1.0 / alpha) + math.log(wide / variance)
-    half = math.sqrt(variance * wide / mixture * bound)
-    return Interval(max(-1.0, estimate - half), min(1.0, estimate + half))
+    return math.sqrt(variance * wide / mixture * bound)
 
 
 def sample_ratio_p_value(units: Sequence[int], planned: Sequence[float] | None = None) -> float:
