@@ -1059,7 +1059,7 @@ Global___ConversionProbability: _TypeAlias = ConversionProbability  # noqa: Y015
 @_typing.final
 class LeadScore(_message.Message):
     """How a lead scored. In the basic view of a batch only `lead_id`, `score`, `tier`, `suppressed`,
-    `suppression_reason` and `conversion_probability` are set.
+    `suppression_reason` and `conversion_probability` are set, and `model` for leads of a rollout.
     """
 
     DESCRIPTOR: _descriptor.Descriptor
@@ -1104,7 +1104,7 @@ class LeadScore(_message.Message):
 
     @_builtins.property
     def weights(self) -> Global___Weights:
-        """The weights used. In batches they stand once, in the response."""
+        """The weights used. In the basic view of batches they stand once, in the response."""
 
     @_builtins.property
     def tier_channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -1126,7 +1126,9 @@ class LeadScore(_message.Message):
 
     @_builtins.property
     def model(self) -> Global___ModelInfo:
-        """What told the score. In batches it stands once, in the response."""
+        """What told the score. In batches it stands once, in the response, and here only for leads that
+        weights being rolled out serve.
+        """
 
     @_builtins.property
     def scored_time(self) -> _timestamp_pb2.Timestamp:

@@ -56,9 +56,12 @@ class _ModelStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ModelState
     MODEL_STATE_CANDIDATE: _ModelState.ValueType  # 1
     """Learned, not decided on."""
     MODEL_STATE_APPROVED: _ModelState.ValueType  # 2
-    """Approved, not live yet."""
+    """Approved, not live yet. Nothing rests here at present: to approve a version is to promote it."""
     MODEL_STATE_LIVE: _ModelState.ValueType  # 3
-    """In force, for `rollout_percentage` of leads."""
+    """In force, for `rollout_percentage` of leads. While a version is being rolled out two are LIVE,
+    and their percentages add to 100 (a version that is being rolled out in place of the defaults
+    stands alone).
+    """
     MODEL_STATE_RETIRED: _ModelState.ValueType  # 4
     """Replaced by a later version."""
     MODEL_STATE_REJECTED: _ModelState.ValueType  # 5
@@ -74,9 +77,12 @@ MODEL_STATE_UNSPECIFIED: ModelState.ValueType  # 0
 MODEL_STATE_CANDIDATE: ModelState.ValueType  # 1
 """Learned, not decided on."""
 MODEL_STATE_APPROVED: ModelState.ValueType  # 2
-"""Approved, not live yet."""
+"""Approved, not live yet. Nothing rests here at present: to approve a version is to promote it."""
 MODEL_STATE_LIVE: ModelState.ValueType  # 3
-"""In force, for `rollout_percentage` of leads."""
+"""In force, for `rollout_percentage` of leads. While a version is being rolled out two are LIVE,
+and their percentages add to 100 (a version that is being rolled out in place of the defaults
+stands alone).
+"""
 MODEL_STATE_RETIRED: ModelState.ValueType  # 4
 """Replaced by a later version."""
 MODEL_STATE_REJECTED: ModelState.ValueType  # 5
@@ -560,6 +566,8 @@ class ClientLearnResult(_message.Message):
     WEIGHTS_LOW_FIELD_NUMBER: _builtins.int
     WEIGHTS_HIGH_FIELD_NUMBER: _builtins.int
     FORCED_FIELD_NUMBER: _builtins.int
+    POLICIES_FIELD_NUMBER: _builtins.int
+    POLICIES_NOTE_FIELD_NUMBER: _builtins.int
     client_id: _builtins.str
     """The client."""
     weights_status: Global___WeightsStatus.ValueType
@@ -582,6 +590,8 @@ class ClientLearnResult(_message.Message):
     """Hash of the data that the run saw, SHA-256 in hex."""
     forced: _builtins.bool
     """Whether the fitted weights went live only because the run was forced."""
+    policies_note: _builtins.str
+    """Why there are no `policies`. Empty when there are."""
     @_builtins.property
     def patterns(self) -> _containers.RepeatedCompositeFieldContainer[Global___PatternResult]:
         """How each detector ended, in the order of PatternType."""
@@ -618,6 +628,12 @@ class ClientLearnResult(_message.Message):
     def weights_high(self) -> _core_pb2.Weights:
         """Upper ends of the 90 % intervals of `weights_fitted`. Unset when none were fitted."""
 
+    @_builtins.property
+    def policies(self) -> _containers.RepeatedCompositeFieldContainer[Global___PolicyValue]:
+        """What exploration tells of the policy in force and of always taking the best choice, one per
+        sort of decision. Empty when no decisions were logged.
+        """
+
     def __init__(
         self,
         *,
@@ -641,16 +657,134 @@ class ClientLearnResult(_message.Message):
         weights_low: _core_pb2.Weights | None = ...,
         weights_high: _core_pb2.Weights | None = ...,
         forced: _builtins.bool = ...,
+        policies: _abc.Iterable[Global___PolicyValue] | None = ...,
+        policies_note: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_weights_version", b"_weights_version", "evaluation", b"evaluation", "weights_after", b"weights_after", "weights_before", b"weights_before", "weights_fitted", b"weights_fitted", "weights_high", b"weights_high", "weights_low", b"weights_low", "weights_version", b"weights_version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weights_version", b"_weights_version", "client_id", b"client_id", "converted", b"converted", "error", b"error", "evaluation", b"evaluation", "forced", b"forced", "gates", b"gates", "patterns", b"patterns", "promoted", b"promoted", "propensity", b"propensity", "reason", b"reason", "sample_size", b"sample_size", "seconds", b"seconds", "snapshot_hash", b"snapshot_hash", "weights_after", b"weights_after", "weights_before", b"weights_before", "weights_fitted", b"weights_fitted", "weights_high", b"weights_high", "weights_low", b"weights_low", "weights_status", b"weights_status", "weights_version", b"weights_version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_weights_version", b"_weights_version", "client_id", b"client_id", "converted", b"converted", "error", b"error", "evaluation", b"evaluation", "forced", b"forced", "gates", b"gates", "patterns", b"patterns", "policies", b"policies", "policies_note", b"policies_note", "promoted", b"promoted", "propensity", b"propensity", "reason", b"reason", "sample_size", b"sample_size", "seconds", b"seconds", "snapshot_hash", b"snapshot_hash", "weights_after", b"weights_after", "weights_before", b"weights_before", "weights_fitted", b"weights_fitted", "weights_high", b"weights_high", "weights_low", b"weights_low", "weights_status", b"weights_status", "weights_version", b"weights_version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__weights_version: _TypeAlias = _typing.Literal["weights_version"]  # noqa: Y015
     _WhichOneofArgType__weights_version: _TypeAlias = _typing.Literal["_weights_version", b"_weights_version"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__weights_version) -> _WhichOneofReturnType__weights_version | None: ...
 
 Global___ClientLearnResult: _TypeAlias = ClientLearnResult  # noqa: Y015
+
+@_typing.final
+class PolicyValue(_message.Message):
+    """Two policies for one sort of decision, judged by inverse propensity on logged choices: the one in
+    force, exploration included, and always taking the best choice. Values are conversions per
+    decision, 0..1; intervals hold 90 %.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    FOLLOWED_FIELD_NUMBER: _builtins.int
+    JUDGED_FIELD_NUMBER: _builtins.int
+    LEADS_FIELD_NUMBER: _builtins.int
+    EXPLORED_FIELD_NUMBER: _builtins.int
+    CONVERTED_FIELD_NUMBER: _builtins.int
+    CURRENT_VALUE_FIELD_NUMBER: _builtins.int
+    CURRENT_LOW_FIELD_NUMBER: _builtins.int
+    CURRENT_HIGH_FIELD_NUMBER: _builtins.int
+    BEST_VALUE_FIELD_NUMBER: _builtins.int
+    BEST_LOW_FIELD_NUMBER: _builtins.int
+    BEST_HIGH_FIELD_NUMBER: _builtins.int
+    GAIN_FIELD_NUMBER: _builtins.int
+    GAIN_LOW_FIELD_NUMBER: _builtins.int
+    GAIN_HIGH_FIELD_NUMBER: _builtins.int
+    EFFECTIVE_SIZE_FIELD_NUMBER: _builtins.int
+    LARGEST_WEIGHT_SHARE_FIELD_NUMBER: _builtins.int
+    WARNING_FIELD_NUMBER: _builtins.int
+    kind: _builtins.str
+    """Sort of decision: `timing`, `channel` or `sequence`."""
+    decisions: _builtins.int
+    """Decisions logged in the window."""
+    followed: _builtins.int
+    """Of those, the ones that an activity did as they said."""
+    judged: _builtins.int
+    """Of those, the ones old enough to have an outcome."""
+    leads: _builtins.int
+    """Leads behind the judged ones."""
+    explored: _builtins.int
+    """Judged decisions that were not what would have been chosen without exploration."""
+    converted: _builtins.int
+    """Judged decisions a conversion is credited to."""
+    current_value: _builtins.float
+    """Value of the policy in force. Unset when nothing was judged."""
+    current_low: _builtins.float
+    """Lower end of its interval; 0 without a value."""
+    current_high: _builtins.float
+    """Upper end of its interval; 1 without a value."""
+    best_value: _builtins.float
+    """Value of always taking the best choice. Unset when no judged decision took it."""
+    best_low: _builtins.float
+    """Lower end of its interval; 0 without a value."""
+    best_high: _builtins.float
+    """Upper end of its interval; 1 without a value."""
+    gain: _builtins.float
+    """`best_value` less `current_value`: what exploring costs. Unset when it cannot be told."""
+    gain_low: _builtins.float
+    """Lower end of the interval of `gain`. Unset with it."""
+    gain_high: _builtins.float
+    """Upper end of the interval of `gain`. Unset with it."""
+    effective_size: _builtins.float
+    """Equally weighted decisions that `best_value` rests on."""
+    largest_weight_share: _builtins.float
+    """Share of all weight on the heaviest decision, 0..1."""
+    warning: _builtins.str
+    """Why `best_value` should not be trusted, in plain words. Empty when nothing speaks against it."""
+    def __init__(
+        self,
+        *,
+        kind: _builtins.str = ...,
+        decisions: _builtins.int = ...,
+        followed: _builtins.int = ...,
+        judged: _builtins.int = ...,
+        leads: _builtins.int = ...,
+        explored: _builtins.int = ...,
+        converted: _builtins.int = ...,
+        current_value: _builtins.float | None = ...,
+        current_low: _builtins.float = ...,
+        current_high: _builtins.float = ...,
+        best_value: _builtins.float | None = ...,
+        best_low: _builtins.float = ...,
+        best_high: _builtins.float = ...,
+        gain: _builtins.float | None = ...,
+        gain_low: _builtins.float | None = ...,
+        gain_high: _builtins.float | None = ...,
+        effective_size: _builtins.float = ...,
+        largest_weight_share: _builtins.float = ...,
+        warning: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_best_value", b"_best_value", "_current_value", b"_current_value", "_gain", b"_gain", "_gain_high", b"_gain_high", "_gain_low", b"_gain_low", "best_value", b"best_value", "current_value", b"current_value", "gain", b"gain", "gain_high", b"gain_high", "gain_low", b"gain_low"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_best_value", b"_best_value", "_current_value", b"_current_value", "_gain", b"_gain", "_gain_high", b"_gain_high", "_gain_low", b"_gain_low", "best_high", b"best_high", "best_low", b"best_low", "best_value", b"best_value", "converted", b"converted", "current_high", b"current_high", "current_low", b"current_low", "current_value", b"current_value", "decisions", b"decisions", "effective_size", b"effective_size", "explored", b"explored", "followed", b"followed", "gain", b"gain", "gain_high", b"gain_high", "gain_low", b"gain_low", "judged", b"judged", "kind", b"kind", "largest_weight_share", b"largest_weight_share", "leads", b"leads", "warning", b"warning"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__best_value: _TypeAlias = _typing.Literal["best_value"]  # noqa: Y015
+    _WhichOneofArgType__best_value: _TypeAlias = _typing.Literal["_best_value", b"_best_value"]  # noqa: Y015
+    _WhichOneofReturnType__current_value: _TypeAlias = _typing.Literal["current_value"]  # noqa: Y015
+    _WhichOneofArgType__current_value: _TypeAlias = _typing.Literal["_current_value", b"_current_value"]  # noqa: Y015
+    _WhichOneofReturnType__gain: _TypeAlias = _typing.Literal["gain"]  # noqa: Y015
+    _WhichOneofArgType__gain: _TypeAlias = _typing.Literal["_gain", b"_gain"]  # noqa: Y015
+    _WhichOneofReturnType__gain_high: _TypeAlias = _typing.Literal["gain_high"]  # noqa: Y015
+    _WhichOneofArgType__gain_high: _TypeAlias = _typing.Literal["_gain_high", b"_gain_high"]  # noqa: Y015
+    _WhichOneofReturnType__gain_low: _TypeAlias = _typing.Literal["gain_low"]  # noqa: Y015
+    _WhichOneofArgType__gain_low: _TypeAlias = _typing.Literal["_gain_low", b"_gain_low"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__best_value) -> _WhichOneofReturnType__best_value | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__current_value) -> _WhichOneofReturnType__current_value | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gain) -> _WhichOneofReturnType__gain | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gain_high) -> _WhichOneofReturnType__gain_high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gain_low) -> _WhichOneofReturnType__gain_low | None: ...
+
+Global___PolicyValue: _TypeAlias = PolicyValue  # noqa: Y015
 
 @_typing.final
 class PatternResult(_message.Message):
@@ -1496,6 +1630,7 @@ class BackfillResult(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     CLIENTS_FIELD_NUMBER: _builtins.int
     SECONDS_FIELD_NUMBER: _builtins.int
+    SKIPPED_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """The run, a UUID."""
     seconds: _builtins.float
@@ -1504,16 +1639,21 @@ class BackfillResult(_message.Message):
     def clients(self) -> _containers.RepeatedCompositeFieldContainer[Global___ClientBackfillResult]:
         """One per client."""
 
+    @_builtins.property
+    def skipped(self) -> _containers.RepeatedCompositeFieldContainer[Global___SkippedClient]:
+        """Clients that were left out, with the reason."""
+
     def __init__(
         self,
         *,
         run_id: _builtins.str = ...,
         clients: _abc.Iterable[Global___ClientBackfillResult] | None = ...,
         seconds: _builtins.float = ...,
+        skipped: _abc.Iterable[Global___SkippedClient] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["clients", b"clients", "run_id", b"run_id", "seconds", b"seconds"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["clients", b"clients", "run_id", b"run_id", "seconds", b"seconds", "skipped", b"skipped"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1532,6 +1672,7 @@ class ClientBackfillResult(_message.Message):
     LEADS_SCORED_FIELD_NUMBER: _builtins.int
     LEARNED_FIELD_NUMBER: _builtins.int
     ERROR_FIELD_NUMBER: _builtins.int
+    MESSAGE_FIELD_NUMBER: _builtins.int
     client_id: _builtins.str
     """The client."""
     touches_marked: _builtins.int
@@ -1544,6 +1685,8 @@ class ClientBackfillResult(_message.Message):
     """Leads never contacted that were scored for the first time."""
     error: _builtins.str
     """The fault, when the client failed. Empty otherwise."""
+    message: _builtins.str
+    """What came of it, in plain words: why nothing was learned, or what was."""
     @_builtins.property
     def learned(self) -> Global___ClientLearnResult:
         """What was then learned. Unset when the client is not eligible."""
@@ -1558,10 +1701,11 @@ class ClientBackfillResult(_message.Message):
         leads_scored: _builtins.int = ...,
         learned: Global___ClientLearnResult | None = ...,
         error: _builtins.str = ...,
+        message: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["learned", b"learned"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "error", b"error", "leads_scored", b"leads_scored", "learned", b"learned", "marks_cleared", b"marks_cleared", "snapshots_rebuilt", b"snapshots_rebuilt", "touches_marked", b"touches_marked"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["client_id", b"client_id", "error", b"error", "leads_scored", b"leads_scored", "learned", b"learned", "marks_cleared", b"marks_cleared", "message", b"message", "snapshots_rebuilt", b"snapshots_rebuilt", "touches_marked", b"touches_marked"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -1775,6 +1919,8 @@ class Model(_message.Message):
     SAMPLE_SIZE_FIELD_NUMBER: _builtins.int
     CONVERTED_FIELD_NUMBER: _builtins.int
     CONFIDENCE_FIELD_NUMBER: _builtins.int
+    REPLACED_VERSION_FIELD_NUMBER: _builtins.int
+    HISTORY_FIELD_NUMBER: _builtins.int
     client_id: _builtins.str
     """The client. Empty for a model pooled over clients."""
     model_version: _builtins.str
@@ -1788,7 +1934,9 @@ class Model(_message.Message):
     origin: Global___ModelOrigin.ValueType
     """Who made it."""
     rollout_percentage: _builtins.int
-    """Percentage of leads it serves, 0..100; 0 unless live."""
+    """Percentage of leads it serves, 0..100; 0 unless live. Below 100 another version, or the
+    defaults, serve the rest.
+    """
     approver: _builtins.str
     """Who decided on it. Empty: nobody yet, or the client's policy did."""
     reason: _builtins.str
@@ -1799,6 +1947,10 @@ class Model(_message.Message):
     """Of those, the converted ones."""
     confidence: _builtins.float
     """Confidence 0..1 by effective sample size."""
+    replaced_version: _builtins.str
+    """Version that was live before it, to which a rollback of it goes. Unset: the defaults, or never
+    live.
+    """
     @_builtins.property
     def created_time(self) -> _timestamp_pb2.Timestamp:
         """When it was made."""
@@ -1835,6 +1987,10 @@ class Model(_message.Message):
     def valid_until_time(self) -> _timestamp_pb2.Timestamp:
         """Until when it counts as fresh. Unset for versions set by hand."""
 
+    @_builtins.property
+    def history(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelEvent]:
+        """Every change of its state, oldest first. Empty in lists."""
+
     def __init__(
         self,
         *,
@@ -1859,14 +2015,64 @@ class Model(_message.Message):
         sample_size: _builtins.int = ...,
         converted: _builtins.int = ...,
         confidence: _builtins.float = ...,
+        replaced_version: _builtins.str | None = ...,
+        history: _abc.Iterable[Global___ModelEvent] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["created_time", b"created_time", "decided_time", b"decided_time", "evaluation", b"evaluation", "lineage", b"lineage", "live_time", b"live_time", "valid_until_time", b"valid_until_time", "weights", b"weights"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_replaced_version", b"_replaced_version", "created_time", b"created_time", "decided_time", b"decided_time", "evaluation", b"evaluation", "lineage", b"lineage", "live_time", b"live_time", "replaced_version", b"replaced_version", "valid_until_time", b"valid_until_time", "weights", b"weights"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["approver", b"approver", "client_id", b"client_id", "coefficients", b"coefficients", "confidence", b"confidence", "converted", b"converted", "created_time", b"created_time", "decided_time", b"decided_time", "evaluation", b"evaluation", "gates", b"gates", "kind", b"kind", "lineage", b"lineage", "live_time", b"live_time", "model_version", b"model_version", "origin", b"origin", "reason", b"reason", "rollout_percentage", b"rollout_percentage", "sample_size", b"sample_size", "state", b"state", "target", b"target", "valid_until_time", b"valid_until_time", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_replaced_version", b"_replaced_version", "approver", b"approver", "client_id", b"client_id", "coefficients", b"coefficients", "confidence", b"confidence", "converted", b"converted", "created_time", b"created_time", "decided_time", b"decided_time", "evaluation", b"evaluation", "gates", b"gates", "history", b"history", "kind", b"kind", "lineage", b"lineage", "live_time", b"live_time", "model_version", b"model_version", "origin", b"origin", "reason", b"reason", "replaced_version", b"replaced_version", "rollout_percentage", b"rollout_percentage", "sample_size", b"sample_size", "state", b"state", "target", b"target", "valid_until_time", b"valid_until_time", "weights", b"weights"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__replaced_version: _TypeAlias = _typing.Literal["replaced_version"]  # noqa: Y015
+    _WhichOneofArgType__replaced_version: _TypeAlias = _typing.Literal["_replaced_version", b"_replaced_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__replaced_version) -> _WhichOneofReturnType__replaced_version | None: ...
+
+Global___Model: _TypeAlias = Model  # noqa: Y015
+
+@_typing.final
+class ModelEvent(_message.Message):
+    """One change of a version's state."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EVENT_TIME_FIELD_NUMBER: _builtins.int
+    FROM_STATE_FIELD_NUMBER: _builtins.int
+    TO_STATE_FIELD_NUMBER: _builtins.int
+    ROLLOUT_PERCENTAGE_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    from_state: Global___ModelState.ValueType
+    """State before. UNSPECIFIED: it was made."""
+    to_state: Global___ModelState.ValueType
+    """State from then on."""
+    rollout_percentage: _builtins.int
+    """Percentage of leads it served from then on, 0..100."""
+    actor: _builtins.str
+    """Who did it: an approver, `learning` for a run that followed the client's policy, or
+    `drift alarm`.
+    """
+    reason: _builtins.str
+    """Why, in plain words. Empty: none given."""
+    @_builtins.property
+    def event_time(self) -> _timestamp_pb2.Timestamp:
+        """When."""
+
+    def __init__(
+        self,
+        *,
+        event_time: _timestamp_pb2.Timestamp | None = ...,
+        from_state: Global___ModelState.ValueType = ...,
+        to_state: Global___ModelState.ValueType = ...,
+        rollout_percentage: _builtins.int = ...,
+        actor: _builtins.str = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["event_time", b"event_time"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["actor", b"actor", "event_time", b"event_time", "from_state", b"from_state", "reason", b"reason", "rollout_percentage", b"rollout_percentage", "to_state", b"to_state"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___Model: _TypeAlias = Model  # noqa: Y015
+Global___ModelEvent: _TypeAlias = ModelEvent  # noqa: Y015
 
 @_typing.final
 class Lineage(_message.Message):
@@ -2065,7 +2271,7 @@ class ListModelsResponse(_message.Message):
     """Token of the next page. Empty on the last one."""
     @_builtins.property
     def models(self) -> _containers.RepeatedCompositeFieldContainer[Global___Model]:
-        """The versions, newest first, without coefficients."""
+        """The versions, newest first, without coefficients and history."""
 
     def __init__(
         self,

@@ -162,21 +162,26 @@ class LearningServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def PromoteModel(self, request, context):
-        """Lets a version go live for a percentage of leads.
+        """Lets a version go live for a percentage of leads; the one that was live serves the rest, until
+        a further call with 100 retires it. FAILED_PRECONDITION with reason ALREADY_LIVE, GATE_FAILED or
+        REJECTED (unless `force`), VERSION_EXPIRED, or ROLLOUT_UNDER_WAY of another version.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RollbackModel(self, request, context):
-        """Takes the live version back and brings the one before into force, in one step.
+        """Takes back what came into force last, in one step: the version being rolled out, else the live
+        one, and then the one before it serves all leads again. FAILED_PRECONDITION with reason
+        NOTHING_LIVE when the defaults are in force.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
     def RejectModel(self, request, context):
-        """Refuses a candidate.
+        """Refuses a candidate. FAILED_PRECONDITION with reason IN_FORCE or NOT_A_CANDIDATE for versions
+        in another state.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

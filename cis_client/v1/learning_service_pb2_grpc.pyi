@@ -56,11 +56,19 @@ class LearningServiceStub:
     GetModel: _grpc.UnaryUnaryMultiCallable[_learning_service_pb2.GetModelRequest, _learning_service_pb2.GetModelResponse]
     """Gives one version with its lineage, evaluation and gates."""
     PromoteModel: _grpc.UnaryUnaryMultiCallable[_learning_service_pb2.PromoteModelRequest, _learning_service_pb2.PromoteModelResponse]
-    """Lets a version go live for a percentage of leads."""
+    """Lets a version go live for a percentage of leads; the one that was live serves the rest, until
+    a further call with 100 retires it. FAILED_PRECONDITION with reason ALREADY_LIVE, GATE_FAILED or
+    REJECTED (unless `force`), VERSION_EXPIRED, or ROLLOUT_UNDER_WAY of another version.
+    """
     RollbackModel: _grpc.UnaryUnaryMultiCallable[_learning_service_pb2.RollbackModelRequest, _learning_service_pb2.RollbackModelResponse]
-    """Takes the live version back and brings the one before into force, in one step."""
+    """Takes back what came into force last, in one step: the version being rolled out, else the live
+    one, and then the one before it serves all leads again. FAILED_PRECONDITION with reason
+    NOTHING_LIVE when the defaults are in force.
+    """
     RejectModel: _grpc.UnaryUnaryMultiCallable[_learning_service_pb2.RejectModelRequest, _learning_service_pb2.RejectModelResponse]
-    """Refuses a candidate."""
+    """Refuses a candidate. FAILED_PRECONDITION with reason IN_FORCE or NOT_A_CANDIDATE for versions
+    in another state.
+    """
     SetWeights: _grpc.UnaryUnaryMultiCallable[_learning_service_pb2.SetWeightsRequest, _learning_service_pb2.SetWeightsResponse]
     """Sets weights by hand. They are a version of origin MANUAL and stay until an approver replaces
     them, while learned weights go on being computed and shown beside them.
@@ -100,11 +108,19 @@ class LearningServiceAsyncStub(LearningServiceStub):
     GetModel: _aio.UnaryUnaryMultiCallable[_learning_service_pb2.GetModelRequest, _learning_service_pb2.GetModelResponse]  # type: ignore[assignment]
     """Gives one version with its lineage, evaluation and gates."""
     PromoteModel: _aio.UnaryUnaryMultiCallable[_learning_service_pb2.PromoteModelRequest, _learning_service_pb2.PromoteModelResponse]  # type: ignore[assignment]
-    """Lets a version go live for a percentage of leads."""
+    """Lets a version go live for a percentage of leads; the one that was live serves the rest, until
+    a further call with 100 retires it. FAILED_PRECONDITION with reason ALREADY_LIVE, GATE_FAILED or
+    REJECTED (unless `force`), VERSION_EXPIRED, or ROLLOUT_UNDER_WAY of another version.
+    """
     RollbackModel: _aio.UnaryUnaryMultiCallable[_learning_service_pb2.RollbackModelRequest, _learning_service_pb2.RollbackModelResponse]  # type: ignore[assignment]
-    """Takes the live version back and brings the one before into force, in one step."""
+    """Takes back what came into force last, in one step: the version being rolled out, else the live
+    one, and then the one before it serves all leads again. FAILED_PRECONDITION with reason
+    NOTHING_LIVE when the defaults are in force.
+    """
     RejectModel: _aio.UnaryUnaryMultiCallable[_learning_service_pb2.RejectModelRequest, _learning_service_pb2.RejectModelResponse]  # type: ignore[assignment]
-    """Refuses a candidate."""
+    """Refuses a candidate. FAILED_PRECONDITION with reason IN_FORCE or NOT_A_CANDIDATE for versions
+    in another state.
+    """
     SetWeights: _aio.UnaryUnaryMultiCallable[_learning_service_pb2.SetWeightsRequest, _learning_service_pb2.SetWeightsResponse]  # type: ignore[assignment]
     """Sets weights by hand. They are a version of origin MANUAL and stay until an approver replaces
     them, while learned weights go on being computed and shown beside them.
@@ -181,21 +197,29 @@ class LearningServiceServicer:
         request: _learning_service_pb2.PromoteModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_learning_service_pb2.PromoteModelResponse, _abc.Awaitable[_learning_service_pb2.PromoteModelResponse]]:
-        """Lets a version go live for a percentage of leads."""
+        """Lets a version go live for a percentage of leads; the one that was live serves the rest, until
+        a further call with 100 retires it. FAILED_PRECONDITION with reason ALREADY_LIVE, GATE_FAILED or
+        REJECTED (unless `force`), VERSION_EXPIRED, or ROLLOUT_UNDER_WAY of another version.
+        """
 
     def RollbackModel(
         self,
         request: _learning_service_pb2.RollbackModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_learning_service_pb2.RollbackModelResponse, _abc.Awaitable[_learning_service_pb2.RollbackModelResponse]]:
-        """Takes the live version back and brings the one before into force, in one step."""
+        """Takes back what came into force last, in one step: the version being rolled out, else the live
+        one, and then the one before it serves all leads again. FAILED_PRECONDITION with reason
+        NOTHING_LIVE when the defaults are in force.
+        """
 
     def RejectModel(
         self,
         request: _learning_service_pb2.RejectModelRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_learning_service_pb2.RejectModelResponse, _abc.Awaitable[_learning_service_pb2.RejectModelResponse]]:
-        """Refuses a candidate."""
+        """Refuses a candidate. FAILED_PRECONDITION with reason IN_FORCE or NOT_A_CANDIDATE for versions
+        in another state.
+        """
 
     def SetWeights(
         self,

@@ -380,6 +380,9 @@ class GetWeightsResponse(_message.Message):
     CONVERTED_FIELD_NUMBER: _builtins.int
     UPDATED_TIME_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    ROLLOUT_WEIGHTS_FIELD_NUMBER: _builtins.int
+    ROLLOUT_VERSION_FIELD_NUMBER: _builtins.int
+    ROLLOUT_PERCENTAGE_FIELD_NUMBER: _builtins.int
     learned_version: _builtins.str
     """Version of `learned_weights`. Unset when there are none."""
     previous_version: _builtins.str
@@ -390,6 +393,10 @@ class GetWeightsResponse(_message.Message):
     """Leads the weights in force were learned from; 0 for defaults and weights set by hand."""
     converted: _builtins.int
     """Of those, the converted ones."""
+    rollout_version: _builtins.str
+    """Version of `rollout_weights`. Unset when none are."""
+    rollout_percentage: _builtins.int
+    """Percentage of leads that `rollout_weights` serve, 1..99; 0 when none are."""
     @_builtins.property
     def weights(self) -> _core_pb2.Weights:
         """The weights in force."""
@@ -400,7 +407,9 @@ class GetWeightsResponse(_message.Message):
 
     @_builtins.property
     def learned_weights(self) -> _core_pb2.Weights:
-        """The newest learned weights, when they are not the ones in force. Unset otherwise."""
+        """The newest learned weights that nothing refused, when they are not the ones in force: expired,
+        waiting for an approver, or kept beside weights set by hand. Unset otherwise.
+        """
 
     @_builtins.property
     def updated_time(self) -> _timestamp_pb2.Timestamp:
@@ -409,6 +418,10 @@ class GetWeightsResponse(_message.Message):
     @_builtins.property
     def model(self) -> _core_pb2.ModelInfo:
         """What told the weights in force."""
+
+    @_builtins.property
+    def rollout_weights(self) -> _core_pb2.Weights:
+        """Weights being rolled out to `rollout_percentage` of leads. Unset when none are."""
 
     def __init__(
         self,
@@ -423,18 +436,25 @@ class GetWeightsResponse(_message.Message):
         converted: _builtins.int = ...,
         updated_time: _timestamp_pb2.Timestamp | None = ...,
         model: _core_pb2.ModelInfo | None = ...,
+        rollout_weights: _core_pb2.Weights | None = ...,
+        rollout_version: _builtins.str | None = ...,
+        rollout_percentage: _builtins.int = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_learned_version", b"_learned_version", "_previous_version", b"_previous_version", "default_weights", b"default_weights", "learned_version", b"learned_version", "learned_weights", b"learned_weights", "model", b"model", "previous_version", b"previous_version", "updated_time", b"updated_time", "weights", b"weights"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_learned_version", b"_learned_version", "_previous_version", b"_previous_version", "_rollout_version", b"_rollout_version", "default_weights", b"default_weights", "learned_version", b"learned_version", "learned_weights", b"learned_weights", "model", b"model", "previous_version", b"previous_version", "rollout_version", b"rollout_version", "rollout_weights", b"rollout_weights", "updated_time", b"updated_time", "weights", b"weights"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_learned_version", b"_learned_version", "_previous_version", b"_previous_version", "converted", b"converted", "default_weights", b"default_weights", "learned_version", b"learned_version", "learned_weights", b"learned_weights", "manual", b"manual", "model", b"model", "previous_version", b"previous_version", "sample_size", b"sample_size", "updated_time", b"updated_time", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_learned_version", b"_learned_version", "_previous_version", b"_previous_version", "_rollout_version", b"_rollout_version", "converted", b"converted", "default_weights", b"default_weights", "learned_version", b"learned_version", "learned_weights", b"learned_weights", "manual", b"manual", "model", b"model", "previous_version", b"previous_version", "rollout_percentage", b"rollout_percentage", "rollout_version", b"rollout_version", "rollout_weights", b"rollout_weights", "sample_size", b"sample_size", "updated_time", b"updated_time", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__learned_version: _TypeAlias = _typing.Literal["learned_version"]  # noqa: Y015
     _WhichOneofArgType__learned_version: _TypeAlias = _typing.Literal["_learned_version", b"_learned_version"]  # noqa: Y015
     _WhichOneofReturnType__previous_version: _TypeAlias = _typing.Literal["previous_version"]  # noqa: Y015
     _WhichOneofArgType__previous_version: _TypeAlias = _typing.Literal["_previous_version", b"_previous_version"]  # noqa: Y015
+    _WhichOneofReturnType__rollout_version: _TypeAlias = _typing.Literal["rollout_version"]  # noqa: Y015
+    _WhichOneofArgType__rollout_version: _TypeAlias = _typing.Literal["_rollout_version", b"_rollout_version"]  # noqa: Y015
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__learned_version) -> _WhichOneofReturnType__learned_version | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__previous_version) -> _WhichOneofReturnType__previous_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__rollout_version) -> _WhichOneofReturnType__rollout_version | None: ...
 
 Global___GetWeightsResponse: _TypeAlias = GetWeightsResponse  # noqa: Y015

@@ -26,17 +26,17 @@ from cis_client.v1 import core_pb2 as cis_dot_v1_dot_core__pb2
 from google.protobuf import timestamp_pb2 as google_dot_protobuf_dot_timestamp__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63is/v1/scoring_service.proto\x12\x06\x63is.v1\x1a\x11\x63is/v1/core.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x01\n\x10ScoreLeadRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x1c\n\x04lead\x18\x02 \x01(\x0b\x32\x0c.cis.v1.LeadH\x00\x12\x11\n\x07lead_id\x18\x03 \x01(\tH\x00\x12\x18\n\x0b\x63\x61mpaign_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x18\n\x03icp\x18\x05 \x01(\x0b\x32\x0b.cis.v1.Icp\x12.\n\nas_of_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07persist\x18\x07 \x01(\x08\x42\x08\n\x06targetB\x0e\n\x0c_campaign_id\"\x84\x02\n\x16\x42\x61tchScoreLeadsRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x1b\n\x05leads\x18\x02 \x03(\x0b\x32\x0c.cis.v1.Lead\x12\x10\n\x08lead_ids\x18\x03 \x03(\t\x12\x18\n\x0b\x63\x61mpaign_id\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x03icp\x18\x05 \x01(\x0b\x32\x0b.cis.v1.Icp\x12.\n\nas_of_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07persist\x18\x07 \x01(\x08\x12#\n\x04view\x18\x08 \x01(\x0e\x32\x15.cis.v1.LeadScoreViewB\x0e\n\x0c_campaign_id\"M\n\x0cScoreFailure\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0f\n\x07lead_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\x05\x12\x0f\n\x07message\x18\x04 \x01(\t\"\xf9\x01\n\x17\x42\x61tchScoreLeadsResponse\x12!\n\x06scores\x18\x01 \x03(\x0b\x32\x11.cis.v1.LeadScore\x12&\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32\x14.cis.v1.ScoreFailure\x12\'\n\x0btier_counts\x18\x03 \x01(\x0b\x32\x12.cis.v1.TierCounts\x12\x17\n\nmean_score\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12 \n\x07weights\x18\x05 \x01(\x0b\x32\x0f.cis.v1.Weights\x12 \n\x05model\x18\x06 \x01(\x0b\x32\x11.cis.v1.ModelInfoB\r\n\x0b_mean_score\"\xad\x01\n\x11ScoreTableRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x18\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x03icp\x18\x03 \x01(\x0b\x32\x0b.cis.v1.Icp\x12.\n\nas_of_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tarrow_ipc\x18\x05 \x01(\x0c\x42\x0e\n\x0c_campaign_id\"k\n\x12ScoreTableResponse\x12\x11\n\tarrow_ipc\x18\x01 \x01(\x0c\x12 \n\x05model\x18\x02 \x01(\x0b\x32\x11.cis.v1.ModelInfo\x12 \n\x07weights\x18\x03 \x01(\x0b\x32\x0f.cis.v1.Weights\"\xbb\x01\n\x13ListTopLeadsRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12#\n\x08order_by\x18\x02 \x01(\x0e\x32\x11.cis.v1.LeadOrder\x12\x1b\n\x05tiers\x18\x03 \x03(\x0e\x32\x0c.cis.v1.Tier\x12\x18\n\x0b\x63\x61mpaign_id\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\tB\x0e\n\x0c_campaign_id\"t\n\x14ListTopLeadsResponse\x12!\n\x06scores\x18\x01 \x03(\x0b\x32\x11.cis.v1.LeadScore\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12 \n\x05model\x18\x03 \x01(\x0b\x32\x11.cis.v1.ModelInfo\"\x82\x01\n\x13RescoreLeadsRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x18\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12.\n\nas_of_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0e\n\x0c_campaign_id\"Y\n\x08TierMove\x12\x1f\n\tfrom_tier\x18\x01 \x01(\x0e\x32\x0c.cis.v1.Tier\x12\x1d\n\x07to_tier\x18\x02 \x01(\x0e\x32\x0c.cis.v1.Tier\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\"\x99\x02\n\x14RescoreLeadsResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x1f\n\x05state\x18\x02 \x01(\x0e\x32\x10.cis.v1.RunState\x12\x10\n\x08\x66raction\x18\x03 \x01(\x01\x12\x12\n\x05total\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06scored\x18\x05 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\x03\x12$\n\ntier_moves\x18\x07 \x03(\x0b\x32\x10.cis.v1.TierMove\x12\'\n\x0btier_counts\x18\x08 \x01(\x0b\x32\x12.cis.v1.TierCounts\x12 \n\x05model\x18\t \x01(\x0b\x32\x11.cis.v1.ModelInfo\x12\x0f\n\x07message\x18\n \x01(\tB\x08\n\x06_total*e\n\rLeadScoreView\x12\x1f\n\x1bLEAD_SCORE_VIEW_UNSPECIFIED\x10\x00\x12\x19\n\x15LEAD_SCORE_VIEW_BASIC\x10\x01\x12\x18\n\x14LEAD_SCORE_VIEW_FULL\x10\x02*d\n\tLeadOrder\x12\x1a\n\x16LEAD_ORDER_UNSPECIFIED\x10\x00\x12\x14\n\x10LEAD_ORDER_SCORE\x10\x01\x12%\n!LEAD_ORDER_CONVERSION_PROBABILITY\x10\x02\x32\xff\x02\n\x0eScoringService\x12\x38\n\tScoreLead\x12\x18.cis.v1.ScoreLeadRequest\x1a\x11.cis.v1.LeadScore\x12R\n\x0f\x42\x61tchScoreLeads\x12\x1e.cis.v1.BatchScoreLeadsRequest\x1a\x1f.cis.v1.BatchScoreLeadsResponse\x12G\n\nScoreTable\x12\x19.cis.v1.ScoreTableRequest\x1a\x1a.cis.v1.ScoreTableResponse(\x01\x30\x01\x12I\n\x0cListTopLeads\x12\x1b.cis.v1.ListTopLeadsRequest\x1a\x1c.cis.v1.ListTopLeadsResponse\x12K\n\x0cRescoreLeads\x12\x1b.cis.v1.RescoreLeadsRequest\x1a\x1c.cis.v1.RescoreLeadsResponse0\x01\x62\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63is/v1/scoring_service.proto\x12\x06\x63is.v1\x1a\x11\x63is/v1/core.proto\x1a\x1fgoogle/protobuf/timestamp.proto\"\xe5\x01\n\x10ScoreLeadRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x1c\n\x04lead\x18\x02 \x01(\x0b\x32\x0c.cis.v1.LeadH\x00\x12\x11\n\x07lead_id\x18\x03 \x01(\tH\x00\x12\x18\n\x0b\x63\x61mpaign_id\x18\x04 \x01(\tH\x01\x88\x01\x01\x12\x18\n\x03icp\x18\x05 \x01(\x0b\x32\x0b.cis.v1.Icp\x12.\n\nas_of_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07persist\x18\x07 \x01(\x08\x42\x08\n\x06targetB\x0e\n\x0c_campaign_id\"\x84\x02\n\x16\x42\x61tchScoreLeadsRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x1b\n\x05leads\x18\x02 \x03(\x0b\x32\x0c.cis.v1.Lead\x12\x10\n\x08lead_ids\x18\x03 \x03(\t\x12\x18\n\x0b\x63\x61mpaign_id\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x03icp\x18\x05 \x01(\x0b\x32\x0b.cis.v1.Icp\x12.\n\nas_of_time\x18\x06 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x0f\n\x07persist\x18\x07 \x01(\x08\x12#\n\x04view\x18\x08 \x01(\x0e\x32\x15.cis.v1.LeadScoreViewB\x0e\n\x0c_campaign_id\"M\n\x0cScoreFailure\x12\r\n\x05index\x18\x01 \x01(\x05\x12\x0f\n\x07lead_id\x18\x02 \x01(\t\x12\x0c\n\x04\x63ode\x18\x03 \x01(\x05\x12\x0f\n\x07message\x18\x04 \x01(\t\"\xa0\x02\n\x17\x42\x61tchScoreLeadsResponse\x12!\n\x06scores\x18\x01 \x03(\x0b\x32\x11.cis.v1.LeadScore\x12&\n\x08\x66\x61ilures\x18\x02 \x03(\x0b\x32\x14.cis.v1.ScoreFailure\x12\'\n\x0btier_counts\x18\x03 \x01(\x0b\x32\x12.cis.v1.TierCounts\x12\x17\n\nmean_score\x18\x04 \x01(\x01H\x00\x88\x01\x01\x12 \n\x07weights\x18\x05 \x01(\x0b\x32\x0f.cis.v1.Weights\x12 \n\x05model\x18\x06 \x01(\x0b\x32\x11.cis.v1.ModelInfo\x12%\n\x07rollout\x18\x07 \x01(\x0b\x32\x14.cis.v1.ScoreRolloutB\r\n\x0b_mean_score\"v\n\x0cScoreRollout\x12 \n\x07weights\x18\x01 \x01(\x0b\x32\x0f.cis.v1.Weights\x12 \n\x05model\x18\x02 \x01(\x0b\x32\x11.cis.v1.ModelInfo\x12\x12\n\npercentage\x18\x03 \x01(\x05\x12\x0e\n\x06scores\x18\x04 \x01(\x03\"\xad\x01\n\x11ScoreTableRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x18\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12\x18\n\x03icp\x18\x03 \x01(\x0b\x32\x0b.cis.v1.Icp\x12.\n\nas_of_time\x18\x04 \x01(\x0b\x32\x1a.google.protobuf.Timestamp\x12\x11\n\tarrow_ipc\x18\x05 \x01(\x0c\x42\x0e\n\x0c_campaign_id\"k\n\x12ScoreTableResponse\x12\x11\n\tarrow_ipc\x18\x01 \x01(\x0c\x12 \n\x05model\x18\x02 \x01(\x0b\x32\x11.cis.v1.ModelInfo\x12 \n\x07weights\x18\x03 \x01(\x0b\x32\x0f.cis.v1.Weights\"\xbb\x01\n\x13ListTopLeadsRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12#\n\x08order_by\x18\x02 \x01(\x0e\x32\x11.cis.v1.LeadOrder\x12\x1b\n\x05tiers\x18\x03 \x03(\x0e\x32\x0c.cis.v1.Tier\x12\x18\n\x0b\x63\x61mpaign_id\x18\x04 \x01(\tH\x00\x88\x01\x01\x12\x11\n\tpage_size\x18\x05 \x01(\x05\x12\x12\n\npage_token\x18\x06 \x01(\tB\x0e\n\x0c_campaign_id\"t\n\x14ListTopLeadsResponse\x12!\n\x06scores\x18\x01 \x03(\x0b\x32\x11.cis.v1.LeadScore\x12\x17\n\x0fnext_page_token\x18\x02 \x01(\t\x12 \n\x05model\x18\x03 \x01(\x0b\x32\x11.cis.v1.ModelInfo\"\x82\x01\n\x13RescoreLeadsRequest\x12\x11\n\tclient_id\x18\x01 \x01(\t\x12\x18\n\x0b\x63\x61mpaign_id\x18\x02 \x01(\tH\x00\x88\x01\x01\x12.\n\nas_of_time\x18\x03 \x01(\x0b\x32\x1a.google.protobuf.TimestampB\x0e\n\x0c_campaign_id\"Y\n\x08TierMove\x12\x1f\n\tfrom_tier\x18\x01 \x01(\x0e\x32\x0c.cis.v1.Tier\x12\x1d\n\x07to_tier\x18\x02 \x01(\x0e\x32\x0c.cis.v1.Tier\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\"\x99\x02\n\x14RescoreLeadsResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12\x1f\n\x05state\x18\x02 \x01(\x0e\x32\x10.cis.v1.RunState\x12\x10\n\x08\x66raction\x18\x03 \x01(\x01\x12\x12\n\x05total\x18\x04 \x01(\x03H\x00\x88\x01\x01\x12\x0e\n\x06scored\x18\x05 \x01(\x03\x12\x0e\n\x06\x66\x61iled\x18\x06 \x01(\x03\x12$\n\ntier_moves\x18\x07 \x03(\x0b\x32\x10.cis.v1.TierMove\x12\'\n\x0btier_counts\x18\x08 \x01(\x0b\x32\x12.cis.v1.TierCounts\x12 \n\x05model\x18\t \x01(\x0b\x32\x11.cis.v1.ModelInfo\x12\x0f\n\x07message\x18\n \x01(\tB\x08\n\x06_total*e\n\rLeadScoreView\x12\x1f\n\x1bLEAD_SCORE_VIEW_UNSPECIFIED\x10\x00\x12\x19\n\x15LEAD_SCORE_VIEW_BASIC\x10\x01\x12\x18\n\x14LEAD_SCORE_VIEW_FULL\x10\x02*d\n\tLeadOrder\x12\x1a\n\x16LEAD_ORDER_UNSPECIFIED\x10\x00\x12\x14\n\x10LEAD_ORDER_SCORE\x10\x01\x12%\n!LEAD_ORDER_CONVERSION_PROBABILITY\x10\x02\x32\xff\x02\n\x0eScoringService\x12\x38\n\tScoreLead\x12\x18.cis.v1.ScoreLeadRequest\x1a\x11.cis.v1.LeadScore\x12R\n\x0f\x42\x61tchScoreLeads\x12\x1e.cis.v1.BatchScoreLeadsRequest\x1a\x1f.cis.v1.BatchScoreLeadsResponse\x12G\n\nScoreTable\x12\x19.cis.v1.ScoreTableRequest\x1a\x1a.cis.v1.ScoreTableResponse(\x01\x30\x01\x12I\n\x0cListTopLeads\x12\x1b.cis.v1.ListTopLeadsRequest\x1a\x1c.cis.v1.ListTopLeadsResponse\x12K\n\x0cRescoreLeads\x12\x1b.cis.v1.RescoreLeadsRequest\x1a\x1c.cis.v1.RescoreLeadsResponse0\x01\x62\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'cis_client.v1.scoring_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_LEADSCOREVIEW']._serialized_start=2019
-  _globals['_LEADSCOREVIEW']._serialized_end=2120
-  _globals['_LEADORDER']._serialized_start=2122
-  _globals['_LEADORDER']._serialized_end=2222
+  _globals['_LEADSCOREVIEW']._serialized_start=2178
+  _globals['_LEADSCOREVIEW']._serialized_end=2279
+  _globals['_LEADORDER']._serialized_start=2281
+  _globals['_LEADORDER']._serialized_end=2381
   _globals['_SCORELEADREQUEST']._serialized_start=93
   _globals['_SCORELEADREQUEST']._serialized_end=322
   _globals['_BATCHSCORELEADSREQUEST']._serialized_start=325
@@ -44,21 +44,23 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SCOREFAILURE']._serialized_start=587
   _globals['_SCOREFAILURE']._serialized_end=664
   _globals['_BATCHSCORELEADSRESPONSE']._serialized_start=667
-  _globals['_BATCHSCORELEADSRESPONSE']._serialized_end=916
-  _globals['_SCORETABLEREQUEST']._serialized_start=919
-  _globals['_SCORETABLEREQUEST']._serialized_end=1092
-  _globals['_SCORETABLERESPONSE']._serialized_start=1094
-  _globals['_SCORETABLERESPONSE']._serialized_end=1201
-  _globals['_LISTTOPLEADSREQUEST']._serialized_start=1204
-  _globals['_LISTTOPLEADSREQUEST']._serialized_end=1391
-  _globals['_LISTTOPLEADSRESPONSE']._serialized_start=1393
-  _globals['_LISTTOPLEADSRESPONSE']._serialized_end=1509
-  _globals['_RESCORELEADSREQUEST']._serialized_start=1512
-  _globals['_RESCORELEADSREQUEST']._serialized_end=1642
-  _globals['_TIERMOVE']._serialized_start=1644
-  _globals['_TIERMOVE']._serialized_end=1733
-  _globals['_RESCORELEADSRESPONSE']._serialized_start=1736
-  _globals['_RESCORELEADSRESPONSE']._serialized_end=2017
-  _globals['_SCORINGSERVICE']._serialized_start=2225
-  _globals['_SCORINGSERVICE']._serialized_end=2608
+  _globals['_BATCHSCORELEADSRESPONSE']._serialized_end=955
+  _globals['_SCOREROLLOUT']._serialized_start=957
+  _globals['_SCOREROLLOUT']._serialized_end=1075
+  _globals['_SCORETABLEREQUEST']._serialized_start=1078
+  _globals['_SCORETABLEREQUEST']._serialized_end=1251
+  _globals['_SCORETABLERESPONSE']._serialized_start=1253
+  _globals['_SCORETABLERESPONSE']._serialized_end=1360
+  _globals['_LISTTOPLEADSREQUEST']._serialized_start=1363
+  _globals['_LISTTOPLEADSREQUEST']._serialized_end=1550
+  _globals['_LISTTOPLEADSRESPONSE']._serialized_start=1552
+  _globals['_LISTTOPLEADSRESPONSE']._serialized_end=1668
+  _globals['_RESCORELEADSREQUEST']._serialized_start=1671
+  _globals['_RESCORELEADSREQUEST']._serialized_end=1801
+  _globals['_TIERMOVE']._serialized_start=1803
+  _globals['_TIERMOVE']._serialized_end=1892
+  _globals['_RESCORELEADSRESPONSE']._serialized_start=1895
+  _globals['_RESCORELEADSRESPONSE']._serialized_end=2176
+  _globals['_SCORINGSERVICE']._serialized_start=2384
+  _globals['_SCORINGSERVICE']._serialized_end=2767
 # @@protoc_insertion_point(module_scope)

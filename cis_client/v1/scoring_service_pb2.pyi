@@ -238,6 +238,7 @@ class BatchScoreLeadsResponse(_message.Message):
     MEAN_SCORE_FIELD_NUMBER: _builtins.int
     WEIGHTS_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    ROLLOUT_FIELD_NUMBER: _builtins.int
     mean_score: _builtins.float
     """Mean of the scores, 0..100. Unset when none was scored."""
     @_builtins.property
@@ -254,11 +255,17 @@ class BatchScoreLeadsResponse(_message.Message):
 
     @_builtins.property
     def weights(self) -> _core_pb2.Weights:
-        """The weights used."""
+        """The weights used, save for leads of a `rollout`."""
 
     @_builtins.property
     def model(self) -> _core_pb2.ModelInfo:
-        """What told the scores."""
+        """What told the scores, save for leads of a `rollout`."""
+
+    @_builtins.property
+    def rollout(self) -> Global___ScoreRollout:
+        """Weights being rolled out that told some of the scores; those carry their own `model`, in either
+        view. Unset when no rollout of weights touched this batch.
+        """
 
     def __init__(
         self,
@@ -269,16 +276,57 @@ class BatchScoreLeadsResponse(_message.Message):
         mean_score: _builtins.float | None = ...,
         weights: _core_pb2.Weights | None = ...,
         model: _core_pb2.ModelInfo | None = ...,
+        rollout: Global___ScoreRollout | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_mean_score", b"_mean_score", "mean_score", b"mean_score", "model", b"model", "tier_counts", b"tier_counts", "weights", b"weights"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_mean_score", b"_mean_score", "mean_score", b"mean_score", "model", b"model", "rollout", b"rollout", "tier_counts", b"tier_counts", "weights", b"weights"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mean_score", b"_mean_score", "failures", b"failures", "mean_score", b"mean_score", "model", b"model", "scores", b"scores", "tier_counts", b"tier_counts", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_mean_score", b"_mean_score", "failures", b"failures", "mean_score", b"mean_score", "model", b"model", "rollout", b"rollout", "scores", b"scores", "tier_counts", b"tier_counts", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__mean_score: _TypeAlias = _typing.Literal["mean_score"]  # noqa: Y015
     _WhichOneofArgType__mean_score: _TypeAlias = _typing.Literal["_mean_score", b"_mean_score"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__mean_score) -> _WhichOneofReturnType__mean_score | None: ...
 
 Global___BatchScoreLeadsResponse: _TypeAlias = BatchScoreLeadsResponse  # noqa: Y015
+
+@_typing.final
+class ScoreRollout(_message.Message):
+    """Weights being rolled out, which serve a share of the leads by stable hash of `lead_id`. Leads
+    without a `lead_id` are never in it.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    WEIGHTS_FIELD_NUMBER: _builtins.int
+    MODEL_FIELD_NUMBER: _builtins.int
+    PERCENTAGE_FIELD_NUMBER: _builtins.int
+    SCORES_FIELD_NUMBER: _builtins.int
+    percentage: _builtins.int
+    """Share of all the client's leads that they serve, in percent, 1..99."""
+    scores: _builtins.int
+    """Scores of this batch that they told."""
+    @_builtins.property
+    def weights(self) -> _core_pb2.Weights:
+        """The weights."""
+
+    @_builtins.property
+    def model(self) -> _core_pb2.ModelInfo:
+        """What told them."""
+
+    def __init__(
+        self,
+        *,
+        weights: _core_pb2.Weights | None = ...,
+        model: _core_pb2.ModelInfo | None = ...,
+        percentage: _builtins.int = ...,
+        scores: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "weights", b"weights"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "percentage", b"percentage", "scores", b"scores", "weights", b"weights"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ScoreRollout: _TypeAlias = ScoreRollout  # noqa: Y015
 
 @_typing.final
 class ScoreTableRequest(_message.Message):

@@ -263,7 +263,7 @@ def _standing(models: Sequence[Version], live: Version | None) -> WeightsStandin
     previous = live["previous"]
     return WeightsStanding(
         by_hand=live["origin"] == ModelOrigin.MANUAL,
-        leads=int(live["n"] or 0),
+        leads=int(live["n"] or live["sample_size"]),
         converted=int(live["n_converted"] or 0),
         live_since=_instant(live, "promoted_at"),
         previous_version=version_label("weights", previous) if previous is not None else None,
