@@ -319,6 +319,10 @@ def _rerun(args: argparse.Namespace, settings: Settings) -> int:
     found = compared.differences
     for difference in found:
         sys.stdout.write(f"{difference.path}: {difference.stored} then, {difference.again} now\n")
+    for name, (then, today) in compared.surroundings.items():
+        sys.stdout.write(
+            f"made with another {name}: {then or 'none'} then, {today or 'none'} now\n"
+        )
     verdict = f"{len(found)} figures differ" if found else "every figure is the same"
     sys.stdout.write(f"{compared.compared} patterns and versions made again; {verdict}\n")
     return EXIT_FAILED if found else EXIT_OK

@@ -2,15 +2,29 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
 from cis_server.domain.clients import CampaignRecord, ClientRecord
+from cis_server.domain.pooling import Contribution
 from cis_server.domain.runs import LearnOptions, RunResult
 from cis_server.domain.stored import Stored
 from cis_server.domain.vocabulary import PatternType
 from cis_server.domain.weights import Weights
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LivePropensity:
+    """A propensity model that is live when a run begins."""
+
+    content: Mapping[str, Any]
+    """As stored."""
+    origin: str = "learned"
+    """``learned`` or ``pooled``."""
+    seen_until: dt.datetime | None = None
+    """First contact of the latest lead it can have learned from; None: none of the client's."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -26,6 +40,10 @@ class LearningState:
     """Whether the live weights were set by a person."""
     promotions: int = 0
     """Learned sets of weights that went live before."""
+    live_propensity: Mapping[str, LivePropensity] = field(default_factory=dict)
+    """By target."""
+    pools: Mapping[str, Mapping[str, Any]] = field(default_factory=dict)
+    """Target -> what other clients say, `PooledPrior.to_json`; empty without consent."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -43,6 +61,9 @@ class RunInputs(Stored):
     code_version: str
     libraries: Mapping[str, str]
     """Name -> version."""
+    arithmetic: str = ""
+    """Linear algebra in use and the kind of processor it computes for, which decide the last digits
+    of sums."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,6 +98,8 @@ class LearnedModel:
     """``weights`` or ``propensity``."""
     target: str = ""
     """Of a propensity model; empty for weights."""
+    origin: str = "learned"
+    """``learned``, or ``pooled`` for what other clients say."""
     content: Mapping[str, Any]
     """JSON values, what serving loads."""
     metrics: Mapping[str, Any]
@@ -96,3 +119,5 @@ class Learned:
     """Without versions, which are given when it is stored, and without the peak of memory."""
     patterns: tuple[LearnedPattern, ...]
     models: tuple[LearnedModel, ...]
+    contributions: tuple[Contribution, ...] = ()
+    """What the client adds to the pool, one a target; empty when it does not share."""

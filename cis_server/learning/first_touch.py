@@ -54,8 +54,11 @@ class FirstTouch:
         return result
 
     def scores(self, weights: Weights) -> FloatArray:
-        """(n,) lead scores 0..100 under some weights, not rounded."""
-        result: FloatArray = 100.0 * (self.fractions @ np.array(weights.as_tuple()))
+        """(n,) lead scores 0..100 under some weights, to nine decimals.
+
+        Without the rounding the noise of the last digits would rank leads that score the same.
+        """
+        result: FloatArray = np.round(100.0 * (self.fractions @ np.array(weights.as_tuple())), 9)
         return result
 
 

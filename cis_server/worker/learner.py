@@ -44,9 +44,11 @@ from cis_server.persistence.learned import (
 )
 from cis_server.persistence.runs import Runs
 from cis_server.serving.learning_runs import LearningRuns, refusal
+from cis_server.serving.rescorings import Rescorings
 from cis_server.version import code_version
 from cis_server.worker.backfill import Backfill
 from cis_server.worker.queue import Tasks
+from cis_server.worker.rescorer import Rescorer
 from cis_server.worker.upkeep import Upkeep
 
 LOCK_SECONDS: Final = 30.0
@@ -73,6 +75,7 @@ class Learner:
         clock: the time now, aware.
         settings: thresholds of the detectors.
         lock_seconds: see `LOCK_SECONDS`.
+        rescorings: asked to score leads again after a promotion; None: nobody is.
     """
 
     def __init__(
@@ -85,6 +88,7 @@ class Learner:
         *,
         settings: DetectorSettings | None = None,
         lock_seconds: float = LOCK_SECONDS,
+        rescorings: Rescorings | None = None,
     ) -> None:
         self._engine = engine
         self._url = database_url
@@ -93,6 +97,7 @@ class Learner:
         self._clock = clock
         self._settings = settings or DetectorSettings()
         self._lock_seconds = lock_seconds
+        self._rescorings = rescorings
         self._runs = Runs(engine)
         self._version = code_version()
         self._log = structlog.get_logger("cis.learner")
@@ -111,6 +116,7 @@ class Learner:
             recover=self.recover,
             check_health=upkeep.check_health,
             clean_up=upkeep.clean_up,
+            rescore=Rescorer(self._engine, self._url, self._clock).rescore,
         )
 
     def learn_all(self, fired: int) -> None:
@@ -132,12 +138,16 @@ class Learner:
         )
 
     def recover(self) -> None:
-        """Give runs under way that lost their job a new one.
+        """Give runs under way that lost their job a new one; have leads scored again whose client
+        got other weights or another model.
 
         Raises:
             StoreUnavailable: the database is away.
         """
         found = self._requests.recover()
+        if self._rescorings is not None:
+            found += self._rescorings.recover()
+            self._rescorings.request_outdated()
         if found:
             self._log.warning("runs_recovered", runs=found)
 
@@ -200,6 +210,10 @@ class Learner:
         if not saved:
             log.warning("learning_taken_over")
             return
+        if learned.result.promoted and self._rescorings is not None:
+            # What went live is stored whatever becomes of this; `recover` asks again.
+            with suppress(StoreUnavailable):
+                self._rescorings.request_outdated()
         log.info(
             "learned",
             seconds=round(stages.seconds, 3),

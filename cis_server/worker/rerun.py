@@ -22,6 +22,8 @@ from cis_server.persistence.connections import tenant
 from cis_server.persistence.dataset import load_run
 from cis_server.persistence.models import list_models
 from cis_server.persistence.runs import Runs
+from cis_server.version import code_version
+from cis_server.worker.learner import arithmetic, library_versions
 
 _OF_THE_CLOCK: Final = frozenset({"seconds", "peak_memory_bytes"})
 _GIVEN_ON_STORING: Final = frozenset({"version"})
@@ -55,6 +57,9 @@ class Comparison:
     compared: int
     """Patterns and versions that were made again."""
     differences: Sequence[Difference]
+    surroundings: Mapping[str, tuple[str, str]]
+    """What the run had around it that is otherwise now: name -> (then, now). A library, the kind of
+    processor or our own code can change the last digits, or more."""
 
 
 def run_again(
@@ -99,7 +104,18 @@ def run_again(
     return Comparison(
         compared=len(again.patterns) + len(again.models),
         differences=differences(result, versions, again),
+        surroundings=_surroundings(inputs),
     )
+
+
+def _surroundings(inputs: RunInputs) -> dict[str, tuple[str, str]]:
+    then = {"cis": inputs.code_version, "arithmetic": inputs.arithmetic, **inputs.libraries}
+    now = {"cis": code_version(), "arithmetic": arithmetic(), **library_versions()}
+    return {
+        name: (then.get(name, ""), now.get(name, ""))
+        for name in sorted(then.keys() | now.keys())
+        if then.get(name, "") != now.get(name, "")
+    }
 
 
 def rerun(inputs: RunInputs, dataset: Dataset, clock: Callable[[], dt.datetime]) -> Learned:
