@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cis_server.domain.policy_value import PolicyOutcomes
 from cis_server.domain.stored import Stored
 from cis_server.domain.vocabulary import (
     PatternStatus,
@@ -137,6 +138,7 @@ class RunResult(Stored):
     patterns: tuple[PatternOutcome, ...]
     weights: WeightsOutcome
     propensity: PropensityOutcome
+    """Of the target ``converted``."""
     promoted: bool
     """Whether weights or a model went live."""
     reason: str
@@ -146,6 +148,10 @@ class RunResult(Stored):
     conversions: int
     snapshot_hash: str
     peak_memory_bytes: int
+    policies: PolicyOutcomes = field(default_factory=PolicyOutcomes)
+    """What exploration tells of the policy in force and of always taking the best choice."""
+    propensity_targets: tuple[PropensityOutcome, ...] = ()
+    """Of the further targets."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any, Final
+from typing import Any
 
 import polars as pl
 from threadpoolctl import threadpool_limits
@@ -22,14 +22,13 @@ from cis_server.detectors.runner import DETECTORS, DetectorOutcome, run_detector
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.dataset import Dataset
 from cis_server.domain.learned import (
-    Decision,
     Learned,
     LearnedModel,
     LearnedPattern,
     LearningState,
 )
+from cis_server.domain.policy_value import PolicyOutcomes
 from cis_server.domain.runs import (
-    Gate,
     LearnOptions,
     PatternOutcome,
     PropensityOutcome,
@@ -39,16 +38,17 @@ from cis_server.domain.runs import (
 from cis_server.domain.vocabulary import PatternStatus, PatternType
 from cis_server.domain.weights import DEFAULT_WEIGHTS, Weights
 from cis_server.learning.first_touch import first_touch
-from cis_server.learning.labels import LearningRows, learning_rows
-from cis_server.learning.promotion import decided
-from cis_server.learning.propensity import TARGET, PropensityFit, learn_propensity
+from cis_server.learning.labels import learning_rows
+from cis_server.learning.policy_value import policy_values
+from cis_server.learning.promotion import fate
+from cis_server.learning.propensity_stage import LearnedTargets, learn_targets
 from cis_server.learning.stages import Stages
+from cis_server.learning.targets import CONVERTED
 from cis_server.learning.weights_gate import WeightsDecision, learn_weights
-from cis_server.scoring.features import COLUMNS, RawColumns, raw_columns
 from cis_server.stats.confidence import confidence
 from cis_server.stats.seeds import generator
 
-_DETECTING, _WEIGHING, _MODELLING = 0.35, 0.75, 0.80
+_DETECTING, _WEIGHING, _MODELLING, _JUDGING = 0.35, 0.75, 0.80, 0.94
 """Share of a run that is done when these begin."""
 
 
@@ -84,22 +84,37 @@ def _learned(
     patterns, pattern_outcomes = _patterns(dataset, settings, stages)
     run = population(dataset, settings)
     weights, weights_model = _weights(run, dataset, state, options, stages)
-    propensity, propensity_model = _propensity(run, dataset, state, options, stages)
-    models = [model for model in (weights_model, propensity_model) if model is not None]
+    targets = _propensity(run, dataset, state, options, stages)
+    policies = _policies(dataset, settings, stages)
+    propensity, *others = targets.outcomes
+    models = [*([weights_model] if weights_model is not None else []), *targets.models]
     result = RunResult(
         patterns=pattern_outcomes,
         weights=weights,
         propensity=propensity,
-        promoted=weights.promoted or propensity.promoted,
-        reason="; ".join(_sentences(pattern_outcomes, weights, propensity, options)),
+        propensity_targets=tuple(others),
+        promoted=weights.promoted or any(outcome.promoted for outcome in targets.outcomes),
+        reason="; ".join(_sentences(pattern_outcomes, weights, targets.outcomes, options)),
         seconds=stages.seconds,
         leads=dataset.leads.height,
         activities=dataset.activities.height,
         conversions=_conversions(dataset),
         snapshot_hash=dataset.content_hash,
         peak_memory_bytes=0,
+        policies=policies,
     )
-    return Learned(result=result, patterns=patterns, models=tuple(models))
+    return Learned(
+        result=result,
+        patterns=patterns,
+        models=tuple(models),
+        contributions=targets.contributions,
+    )
+
+
+def _policies(dataset: Dataset, settings: DetectorSettings, stages: Stages) -> PolicyOutcomes:
+    with stages.run("policies", _JUDGING, "judging what exploration tells") as count:
+        count(dataset.decisions.height)
+        return policy_values(dataset.decisions, dataset.window.as_of, settings.horizon_days)
 
 
 def _conversions(dataset: Dataset) -> int:
@@ -217,14 +232,14 @@ def _weights(
         # Proportions of nothing: without a slope the data say nothing about the weights.
         reason = f"the components explain nothing here; {outcome.reason}"
         return replace(outcome, reason=reason), None
-    fate = _fate("weights", decision.gates, state, options, by_hand=state.weights_by_hand)
-    limited = "; moved as far as a week allows" if decision.limited and fate.live else ""
+    decided = fate("weights", decision.gates, state.client, options, by_hand=state.weights_by_hand)
+    limited = "; moved as far as a week allows" if decision.limited and decided.live else ""
     outcome = replace(
         outcome,
-        after=candidate if fate.live else before,
-        promoted=fate.live,
-        forced=fate.forced,
-        reason=f"{fate.reason}{limited}{_rebuilt(rebuilt, outcome.n)}",
+        after=candidate if decided.live else before,
+        promoted=decided.live,
+        forced=decided.forced,
+        reason=f"{decided.reason}{limited}{_rebuilt(rebuilt, outcome.n)}",
     )
     model = LearnedModel(
         kind="weights",
@@ -233,29 +248,9 @@ def _weights(
         gates={gate.name: gate.to_json() for gate in decision.gates},
         sample_size=decision.result.n_converted,
         confidence=round(decision.result.confidence, 4),
-        decision=fate,
+        decision=decided,
     )
     return outcome, model
-
-
-def _fate(
-    what: str,
-    gates: Sequence[Gate],
-    state: LearningState,
-    options: LearnOptions,
-    *,
-    by_hand: bool = False,
-) -> Decision:
-    fate = decided(
-        what,
-        gates,
-        policy=state.client.policy.promotion,
-        force=options.force,
-        by_hand=by_hand,
-    )
-    if options.dry_run and fate.live:
-        return Decision(live=False, reason=f"{fate.reason} (would be: dry run)")
-    return fate
 
 
 def _rebuilt(rebuilt: int, n: int) -> str:
@@ -311,74 +306,20 @@ def _propensity(
     state: LearningState,
     options: LearnOptions,
     stages: Stages,
-) -> tuple[PropensityOutcome, LearnedModel | None]:
+) -> LearnedTargets:
     with stages.run("propensity", _MODELLING, "fitting the conversion probability") as count:
-        rows = learning_rows(run)
-        count(rows.leads.height)
-        fit = _propensity_fit(rows, dataset, state)
-    if fit.model is None:
-        return fit.outcome, None
-    fate = _fate("conversion probability", fit.outcome.gates, state, options)
-    outcome = replace(fit.outcome, promoted=fate.live, forced=fate.forced, reason=fate.reason)
-    figures = outcome.to_json()
-    left_out = ("gates", "promoted", "forced", "reason", "version")
-    model = LearnedModel(
-        kind="propensity",
-        target=outcome.target,
-        content=fit.model.to_json(),
-        metrics={
-            **{name: value for name, value in figures.items() if name not in left_out},
-            **fit.report,
-            "follow_up_days": rows.follow_up_days,
-        },
-        gates={gate.name: gate.to_json() for gate in outcome.gates},
-        sample_size=outcome.n_train + outcome.n_test,
-        confidence=round(fit.confidence, 4),
-        decision=fate,
-    )
-    return outcome, model
+        count(run.resolved_leads.height)
+        return learn_targets(run, dataset, state, options, _unheard)
 
 
-def _propensity_fit(rows: LearningRows, dataset: Dataset, state: LearningState) -> PropensityFit:
-    leads = rows.leads
-    at_first = first_touch(
-        leads, client=state.client, campaigns=state.campaigns, as_of=dataset.window.as_of
-    )
-    return learn_propensity(
-        _raw(leads, at_first.points, at_first.days),
-        rows.converted.to_numpy(),
-        leads["contacted_at"].dt.epoch("us").to_numpy(),
-        leads["company_key"].to_list(),
-        generator(dataset.client_id, dataset.window.as_of, "propensity"),
-        baseline_score=at_first.scores(state.live_weights or DEFAULT_WEIGHTS),
-        target=TARGET,
-    )
-
-
-_SIMPLE: Final = tuple(name for name in COLUMNS if name != "attributes")
-
-
-def _raw(leads: pl.DataFrame, points: Any, days: Any) -> RawColumns:
-    columns: dict[str, list[Any]] = {name: leads[name].to_list() for name in _SIMPLE}
-    columns["attributes"] = [_attributes(text) for text in leads["attributes"].to_list()]
-    return raw_columns(columns, points, days)
-
-
-def _attributes(text: str | None) -> dict[str, str]:
-    """CRM columns of one lead as serving gets them: text only, nulls left out."""
-    if not text:
-        return {}
-    return {
-        key: value if isinstance(value, str) else json.dumps(value)
-        for key, value in json.loads(text).items()
-        if value is not None
-    }
+def _unheard(target: str) -> None:
+    del target
 
 
 def _sentences(
     patterns: tuple[PatternOutcome, ...],
     weights: WeightsOutcome,
-    propensity: PropensityOutcome,
+    propensity: Sequence[PropensityOutcome],
     options: LearnOptions,
 ) -> list[str]:
     found = [outcome.type.value for outcome in patterns if outcome.status is PatternStatus.OK]
@@ -386,7 +327,11 @@ def _sentences(
         f"{len(found)} of {len(DETECTORS)} patterns found"
         + (f" ({', '.join(found)})" if found else ""),
         f"weights {weights.status}: {weights.reason}",
-        f"conversion probability {propensity.status}: {propensity.reason}",
+        *(
+            f"{'conversion probability' if outcome.target == CONVERTED else outcome.target} "
+            f"{outcome.status}: {outcome.reason}"
+            for outcome in propensity
+        ),
     ]
     if options.dry_run:
         sentences.append("nothing was stored: dry run")

@@ -9,9 +9,27 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+from cis_server.domain.clients import ClientRecord
 from cis_server.domain.learned import Decision
-from cis_server.domain.runs import Gate
+from cis_server.domain.runs import Gate, LearnOptions
 from cis_server.domain.vocabulary import Promotion
+
+
+def fate(
+    what: str,
+    gates: Sequence[Gate],
+    client: ClientRecord,
+    options: LearnOptions,
+    *,
+    by_hand: bool = False,
+) -> Decision:
+    """`decided` under a client's policy and the options of a run; a dry run makes nothing live."""
+    decision = decided(
+        what, gates, policy=client.policy.promotion, force=options.force, by_hand=by_hand
+    )
+    if options.dry_run and decision.live:
+        return Decision(live=False, reason=f"{decision.reason} (would be: dry run)")
+    return decision
 
 
 def decided(
