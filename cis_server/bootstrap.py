@@ -25,6 +25,7 @@ from cis_server.persistence.clients import Clients
 from cis_server.persistence.connections import libpq_url, make_engine, tenant
 from cis_server.persistence.decisions import Decisions
 from cis_server.persistence.experiments import Experiments
+from cis_server.persistence.health import HealthReader
 from cis_server.persistence.leads import get_leads, write_scores
 from cis_server.persistence.live_state import PostgresSnapshotSource
 from cis_server.persistence.patterns import PatternHistory
@@ -41,6 +42,7 @@ from cis_server.rpc.services.scoring import ScoringService
 from cis_server.scoring.kernel import warm_up
 from cis_server.serving.advisor import Advisor
 from cis_server.serving.bulkhead import Bulkhead
+from cis_server.serving.client_health import HealthChecks
 from cis_server.serving.decisions import DecisionLog
 from cis_server.serving.experiments import Experimenter
 from cis_server.serving.learning_runs import LearningRuns, Requested
@@ -225,7 +227,7 @@ def rpc_server(settings: Settings, database_url: str, port: int) -> Iterator[Ser
                 now,
                 call_seconds=settings.call_seconds_max,
             ),
-            learning=LearningService(runs, now),
+            learning=LearningService(runs, HealthChecks(HealthReader(engine), now), now),
             admin=AdminService(Clients(engine), store.reload_client),
             experiments=ExperimentService(Experimenter(Experiments(engine), now)),
         )
@@ -261,8 +263,10 @@ def learner(settings: Settings, database_url: str) -> Iterator[Learner]:
         stack.enter_context(queue.open())
         requests = LearningRuns(Runs(engine), JobQueue(queue))
         stack.callback(requests.close)
+        rescorings = Rescorings(RescoringRuns(engine), RescoringQueue(queue))
+        stack.callback(rescorings.close)
         settings.datasets.mkdir(parents=True, exist_ok=True)
-        yield Learner(engine, database_url, settings.datasets, requests, now)
+        yield Learner(engine, database_url, settings.datasets, requests, now, rescorings=rescorings)
 
 
 def learn_here(

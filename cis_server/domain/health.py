@@ -76,6 +76,7 @@ class PatternFigures:
 class WeightsFigures:
     """The live weights and those that were live before."""
 
+    model_id: str
     version: int
     weights: Mapping[str, float]
     previous: Mapping[str, float] | None
@@ -90,6 +91,7 @@ class WeightsFigures:
 class ModelFigures:
     """The live model of the conversion probability, then and now."""
 
+    model_id: str
     version: int
     pr_auc: float | None
     """On the leads held out when it was fitted."""
@@ -148,7 +150,6 @@ class HealthFigures:
     """Everything a check looks at for one client."""
 
     client_id: str
-    auto_promotion: bool = False
     conversion_sample_count: int = 0
     """Converted leads the last learning saw."""
     eligible_since: dt.datetime | None = None
@@ -163,13 +164,22 @@ class HealthFigures:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DriftedVersion:
+    """A live version that does worse than when it went live."""
+
+    model_id: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ClientHealth:
     """The warnings of one client, worst first."""
 
     client_id: str
     warnings: tuple[HealthWarning, ...]
     last_success_at: dt.datetime | None = None
-    auto_promotion: bool = False
+    drifted: tuple[DriftedVersion, ...] = ()
+    """What a drift alarm takes back where the client's policy lets it."""
 
     @property
     def high_count(self) -> int:

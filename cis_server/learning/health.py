@@ -7,11 +7,12 @@ the numbers behind a rate, so that a client with a handful of leads is not alarm
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Sequence
 from typing import Final
 
 from cis_server.domain.health import (
     ClientHealth,
+    DriftedVersion,
     HealthFigures,
     HealthWarning,
     PatternFigures,
@@ -72,20 +73,24 @@ def client_health(figures: HealthFigures, now: dt.datetime) -> ClientHealth:
         client_id=figures.client_id,
         warnings=tuple(sorted(warnings, key=lambda it: (-it.severity, it.type, it.pattern or ""))),
         last_success_at=figures.last_success_at,
-        auto_promotion=figures.auto_promotion,
+        drifted=tuple(_drifted(figures, warnings)),
     )
 
 
-def calls_for_rollback(health: ClientHealth) -> Mapping[str, str]:
-    """Kinds of live versions to take back (``weights``, ``propensity``) with the reason.
+def _drifted(figures: HealthFigures, warnings: Sequence[HealthWarning]) -> Iterator[DriftedVersion]:
+    """Live versions that a drift alarm takes back.
 
-    Only what the version itself does wrong calls for it: other leads than before (`DRIFT`) would
-    meet the version before no better.
+    Only what a version itself does wrong counts: other leads than before (`WarningType.DRIFT`)
+    would meet the version before no better.
     """
-    if not health.auto_promotion:
-        return {}
-    kinds = {WarningType.WEIGHT_DRIFT: "weights", WarningType.MODEL_DRIFT: "propensity"}
-    return {kinds[it.type]: it.message for it in health.warnings if it.type in kinds}
+    versions = {
+        WarningType.WEIGHT_DRIFT: figures.weights,
+        WarningType.MODEL_DRIFT: figures.model,
+    }
+    for kind, version in versions.items():
+        reasons = [warning.message for warning in warnings if warning.type is kind]
+        if version is not None and reasons:
+            yield DriftedVersion(model_id=version.model_id, reason="; ".join(reasons))
 
 
 def _of_patterns(patterns: tuple[PatternFigures, ...], now: dt.datetime) -> Iterator[HealthWarning]:

@@ -24,7 +24,8 @@ from cis_server.domain.health import (
     Shift,
     WeightsFigures,
 )
-from cis_server.domain.vocabulary import LEARNING_SUBSCRIPTIONS, PatternType, Promotion
+from cis_server.domain.registry import version_label
+from cis_server.domain.vocabulary import LEARNING_SUBSCRIPTIONS, PatternType
 from cis_server.persistence.connections import operator
 
 _DAY: Final = dt.timedelta(days=1)
@@ -112,7 +113,7 @@ def save_health(engine: Engine, found: Sequence[ClientHealth], now: dt.datetime)
 
 
 _CLIENTS = """
-SELECT c.client_id, c.policy, c.conversion_sample_count, c.created_at,
+SELECT c.client_id, c.conversion_sample_count, c.created_at,
        (SELECT max(r.finished_at) FROM learning_runs r
         WHERE r.client_id = c.client_id AND r.state = 'succeeded' AND NOT r.dry_run
           AND r.results <> '{}'::jsonb AND r.finished_at <= :now) AS last_success_at
@@ -128,13 +129,11 @@ SELECT client_id, pattern_type, sample_size, confidence, valid_until
 FROM patterns WHERE client_id = ANY(:clients) ORDER BY client_id, pattern_type
 """
 
-# The version before is the one that was live last before this one went live.
 _MODELS = """
-SELECT m.client_id, m.kind, m.version, m.origin, m.parameters, m.metrics, m.as_of, m.promoted_at,
+SELECT m.client_id, m.model_id, m.kind, m.target, m.version, m.origin, m.parameters, m.metrics,
+       m.as_of, m.promoted_at,
        (SELECT p.parameters FROM models p
-        WHERE p.client_id = m.client_id AND p.kind = m.kind AND p.target = m.target
-          AND p.promoted_at < m.promoted_at AND p.state = 'retired'
-        ORDER BY p.promoted_at DESC, p.version DESC LIMIT 1) AS previous
+        WHERE p.client_id = m.client_id AND p.model_id = m.replaced_id) AS previous
 FROM models m
 WHERE m.client_id = ANY(:clients) AND m.state = 'live'
 ORDER BY m.client_id, m.kind, m.target
@@ -207,9 +206,11 @@ _PR_AUC = """
 WITH seen AS (
     SELECT l.client_id, p.period, l.conversion_probability AS probability,
            coalesce(l.converted_at <= l.first_contacted_at + :maturity, false)::int AS converted
-    FROM unnest(CAST(:scored AS text[]), CAST(:since AS timestamptz[])) AS w (client_id, since)
+    FROM unnest(CAST(:scored AS text[]), CAST(:since AS timestamptz[]),
+                CAST(:versions AS text[])) AS w (client_id, since, version)
     JOIN leads l ON l.client_id = w.client_id AND l.deleted_at IS NULL
-     AND l.conversion_probability IS NOT NULL AND l.scored_at <= l.first_contacted_at
+     AND l.conversion_probability IS NOT NULL AND l.probability_version = w.version
+     AND l.scored_at <= l.first_contacted_at
      AND l.first_contacted_at > w.since AND l.first_contacted_at <= :now - :maturity
     JOIN (VALUES ('recent', CAST(:now AS timestamptz)),
                  ('earlier', CAST(:now AS timestamptz) - interval '14 days')) AS p (period, until)
@@ -285,13 +286,18 @@ def _figures(
         if (instants := [row.as_of for row in rows if row.as_of is not None])
     }
     served = {
-        name: row.promoted_at
+        name: (row.promoted_at, version_label(row.kind, row.version))
         for name, rows in models.items()
         for row in rows
-        if row.kind == "propensity" and row.promoted_at is not None
+        if _judged(row) and row.promoted_at is not None
     }
     shifts = by_client(_SHIFTS, scored=list(learned), since=list(learned.values()))
-    recent = by_client(_PR_AUC, scored=list(served), since=list(served.values()))
+    recent = by_client(
+        _PR_AUC,
+        scored=list(served),
+        since=[since for since, _ in served.values()],
+        versions=[version for _, version in served.values()],
+    )
     return [
         _client(
             row,
@@ -316,11 +322,10 @@ def _client(
     recent: Sequence[Row[Any]],
 ) -> HealthFigures:
     weights = [_weights(model) for model in models if model.kind == "weights"]
-    fitted = [_model(model, recent) for model in models if model.kind == "propensity"]
+    fitted = [_model(model, recent) for model in models if _judged(model)]
     eligible = flow.conversions >= _CONVERSIONS_MIN
     return HealthFigures(
         client_id=row.client_id,
-        auto_promotion=row.policy.get("promotion") == Promotion.AUTO.value,
         conversion_sample_count=row.conversion_sample_count,
         eligible_since=row.created_at if eligible else None,
         last_success_at=row.last_success_at,
@@ -338,6 +343,11 @@ def _client(
         else CalibrationFigures(),
         shifts=_shifts(shifts),
     )
+
+
+def _judged(row: Row[Any]) -> bool:
+    """Whether the outcome that a check looks at is the one the model predicts."""
+    return bool(row.kind == "propensity" and row.target == "converted")
 
 
 def _pattern(row: Row[Any]) -> dict[str, Any]:
@@ -363,6 +373,7 @@ def _flow(found: Sequence[Sequence[Row[Any]]]) -> FlowFigures:
 def _weights(row: Row[Any]) -> WeightsFigures:
     intervals = row.metrics.get("intervals")
     return WeightsFigures(
+        model_id=row.model_id,
         version=row.version,
         weights=_numbers(row.parameters),
         previous=None if row.previous is None else _numbers(row.previous),
@@ -384,6 +395,7 @@ def _model(row: Row[Any], recent: Sequence[Row[Any]]) -> ModelFigures:
     now, then = by_period.get("recent"), by_period.get("earlier")
     pr_auc = row.metrics.get("pr_auc")
     return ModelFigures(
+        model_id=row.model_id,
         version=row.version,
         pr_auc=float(pr_auc) if isinstance(pr_auc, (int, float)) else None,
         recent_pr_auc=now.pr_auc if now else None,

@@ -13,17 +13,14 @@ from sqlalchemy import Engine
 
 from cis_server.domain.health import ClientHealth
 from cis_server.errors import NotFound, PreconditionFailed
-from cis_server.learning.health import calls_for_rollback
+from cis_server.persistence.connections import tenant
 from cis_server.persistence.health import HealthReader, save_health
+from cis_server.persistence.registry import rollback_on_drift
 from cis_server.persistence.retention import clean_up
 from cis_server.serving.client_health import HealthChecks
 
 CHECK_SECONDS: Final = 600.0
 """Longest statement of the daily check, which nobody waits for."""
-
-RollBack = Callable[[str, str, str], None]
-"""Takes back the live version of (client id, kind, reason); `NotFound` or `PreconditionFailed` when
-there is none, or none before it."""
 
 
 class Upkeep:
@@ -33,7 +30,6 @@ class Upkeep:
         engine: connections to the database.
         datasets: folder in which the dataset of each run is kept.
         clock: the time now, aware.
-        roll_back: see `RollBack`; None: a drift alarm only tells.
     """
 
     def __init__(
@@ -41,10 +37,8 @@ class Upkeep:
         engine: Engine,
         datasets: Path,
         clock: Callable[[], dt.datetime],
-        roll_back: RollBack | None = None,
     ) -> None:
         self._engine, self._datasets, self._clock = engine, datasets, clock
-        self._roll_back = roll_back
         self._checks = HealthChecks(HealthReader(engine, CHECK_SECONDS), clock)
         self._log = structlog.get_logger("cis.upkeep")
 
@@ -88,14 +82,19 @@ class Upkeep:
         )
 
     def _take_back(self, health: ClientHealth) -> None:
-        if self._roll_back is None:
-            return
-        for kind, reason in calls_for_rollback(health).items():
+        for version in health.drifted:
+            reason = f"drift alarm: {version.reason}"
             try:
-                self._roll_back(health.client_id, kind, f"drift alarm: {reason}")
+                with tenant(self._engine, health.client_id) as connection:
+                    taken = rollback_on_drift(
+                        connection,
+                        health.client_id,
+                        version.model_id,
+                        at=self._clock(),
+                        reason=reason,
+                    )
             except (NotFound, PreconditionFailed) as problem:
-                self._log.warning(
-                    "rollback_refused", client=health.client_id, kind=kind, problem=str(problem)
-                )
-            else:
-                self._log.warning("rolled_back", client=health.client_id, kind=kind)
+                self._log.warning("rollback_refused", client=health.client_id, why=str(problem))
+                continue
+            if taken is not None:
+                self._log.warning("rolled_back", client=health.client_id, why=reason)

@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 
 from cis_client.v1 import core_pb2
 from cis_client.v1 import learning_service_pb2 as learning
+from cis_server.domain.policy_value import PolicyOutcome
 from cis_server.domain.runs import (
     Gate,
     LearnOptions,
@@ -70,7 +71,7 @@ def result_message(
         run_id=requested.run_id,
         clients=[client_result(run) for run in sorted(runs, key=lambda run: run.client_id)],
         seconds=seconds,
-        skipped=[_skipped(entry) for entry in requested.skipped],
+        skipped=[skipped_message(entry) for entry in requested.skipped],
     )
 
 
@@ -143,7 +144,7 @@ def client_result(run: Run) -> learning.ClientLearnResult:
     result = run.result
     if result is None:
         return learning.ClientLearnResult(
-            client_id=run.client_id, error=run.error, reason=run.error
+            client_id=run.client_id, error=run.error, reason=run.error or run.message
         )
     weights = result.weights
     return learning.ClientLearnResult(
@@ -177,6 +178,8 @@ def client_result(run: Run) -> learning.ClientLearnResult:
         sample_size=result.leads,
         converted=result.conversions,
         error=run.error,
+        policies=[_policy(outcome) for outcome in result.policies.outcomes],
+        policies_note=result.policies.note,
         snapshot_hash=result.snapshot_hash,
     )
 
@@ -245,13 +248,20 @@ def _propensity(outcome: PropensityOutcome) -> learning.PropensityResult:
     )
 
 
+def _policy(outcome: PolicyOutcome) -> learning.PolicyValue:
+    """Fields of both have the same names."""
+    said = {name: value for name, value in outcome.to_json().items() if value is not None}
+    return learning.PolicyValue(**said)
+
+
 def _gate(gate: Gate) -> learning.Gate:
     return learning.Gate(
         name=gate.name, value=gate.value, bound=gate.bound, passed=gate.passed, text=gate.text
     )
 
 
-def _skipped(entry: Skipped) -> learning.SkippedClient:
+def skipped_message(entry: Skipped) -> learning.SkippedClient:
+    """A client that was left out."""
     return learning.SkippedClient(
         client_id=entry.client_id, reason=entry.reason, converted=entry.conversions
     )
