@@ -41,12 +41,16 @@ threads
 messages
     thread_id, direction, intent, objection, sentiment text; sentiment_score float;
     sent_at instant; response_minutes float; position int; question_key text
+decisions (one row a logged choice and activity that it led to, one without activity if none)
+    decision_id, kind text; decided_at instant; choice text; propensity float; best text (what
+    would have been chosen without exploration); best_propensity float; activity_id, lead_id,
+    channel text; occurred_at instant; converting bool (of the activity, else null)
 """
 
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
@@ -61,7 +65,31 @@ FRAMES = (
     "deal_stages",
     "threads",
     "messages",
+    "decisions",
 )
+
+
+def no_decisions() -> pl.DataFrame:
+    """The frame of a client that explored nothing."""
+    import polars as pl
+
+    text, instant = pl.String, pl.Datetime("us", "UTC")
+    return pl.DataFrame(
+        schema={
+            "decision_id": text,
+            "kind": text,
+            "decided_at": instant,
+            "choice": text,
+            "propensity": pl.Float64,
+            "best": text,
+            "best_propensity": pl.Float64,
+            "activity_id": text,
+            "lead_id": text,
+            "channel": text,
+            "occurred_at": instant,
+            "converting": pl.Boolean,
+        }
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -95,6 +123,7 @@ class Dataset:
     deal_stages: pl.DataFrame
     threads: pl.DataFrame
     messages: pl.DataFrame
+    decisions: pl.DataFrame = field(default_factory=no_decisions)
     content_hash: str = ""
     """Over all rows in key order: the same data give the same hash whatever the row order."""
     path: str | None = None

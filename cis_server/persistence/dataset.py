@@ -54,6 +54,7 @@ _KEYS: Final[dict[str, tuple[str, ...]]] = {
     ),
     "threads": ("thread_id",),
     "messages": ("thread_id", "position"),
+    "decisions": ("decision_id", "activity_id"),
 }
 """Rows of a frame that agree on its key agree on everything."""
 
@@ -115,6 +116,12 @@ COLUMNS: Final[dict[str, dict[str, str]]] = {
         "thread_id": "text", "direction": "text", "intent": "text", "objection": "text",
         "sentiment": "text", "sentiment_score": "float", "sent_at": "instant",
         "response_minutes": "float", "position": "int", "question_key": "text",
+    },
+    "decisions": {
+        "decision_id": "text", "kind": "text", "decided_at": "instant", "choice": "text",
+        "propensity": "float", "best": "text", "best_propensity": "float",
+        "activity_id": "text", "lead_id": "text", "channel": "text", "occurred_at": "instant",
+        "converting": "bool",
     },
 }  # fmt: skip
 """Frame -> column -> kind (text, texts, int, float, bool, date, instant), in order."""
@@ -309,6 +316,7 @@ def _dataset(client_id: str, window: Window, frames: dict[str, pl.DataFrame]) ->
         deals=frames["deals"],
         deal_stages=frames["deal_stages"],
         threads=frames["threads"],
+        decisions=frames["decisions"],
         messages=frames["messages"],
     )
     return dataclasses.replace(dataset, content_hash=content_hash(dataset))

@@ -170,6 +170,24 @@ FROM thread_messages m
 JOIN conversation_threads t ON t.client_id = $1 AND t.thread_id = m.thread_id
 WHERE m.client_id = $1 AND t.started_at BETWEEN $2 AND $3 AND m.sent_at <= $3
 """,
+    # Options are written by serving; what is no list of choices counts as unknown.
+    "decisions": """
+SELECT d.decision_id, d.kind, d.decided_at, d.choice, d.propensity, o.best, o.best_propensity,
+       a.activity_id::text AS activity_id, a.lead_id, a.channel, a.occurred_at,
+       a.converting AND l.converted_at <= $3 AS converting
+FROM decision_log d
+LEFT JOIN LATERAL (
+    SELECT option->>'choice' AS best, (option->>'propensity')::float8 AS best_propensity
+    FROM jsonb_array_elements(
+        CASE WHEN jsonb_typeof(d.options) = 'array' THEN d.options ELSE '[]' END) option
+    WHERE option->'best' = 'true' AND jsonb_typeof(option->'propensity') = 'number'
+    LIMIT 1
+) o ON true
+LEFT JOIN activities a ON a.client_id = $1 AND a.decision_id = d.decision_id
+    AND a.action = 'sent' AND a.occurred_at <= $3
+LEFT JOIN leads l ON l.client_id = $1 AND l.lead_id = a.lead_id
+WHERE d.client_id = $1 AND d.decided_at BETWEEN $2 AND $3
+""",
 }
 
 SETTINGS: Final = ("cis.client_id", "cis.window_start", "cis.as_of")

@@ -125,6 +125,21 @@ class RescoringRuns:
             queued = set(connection.execute(jobs).scalars())
         return [run for run in runs if run[1] not in queued]
 
+    def outdated(self) -> Sequence[tuple[str, str]]:
+        """(client id, why) of clients that got other weights or another model since their leads
+        were last asked to be scored again."""
+        query = text(
+            "SELECT e.client_id, (array_agg(e.kind || '-' || e.version || ' is ' || e.to_state"
+            " ORDER BY e.event_number DESC))[1] AS reason"
+            " FROM model_events e JOIN clients c USING (client_id)"
+            " WHERE c.deleted_at IS NULL AND e.to_state IN ('live', 'rolling_out', 'rolled_back')"
+            " AND e.occurred_at > coalesce((SELECT max(r.requested_at) FROM rescoring_runs r"
+            "  WHERE r.client_id = e.client_id AND r.campaign_id IS NULL), '-infinity')"
+            " GROUP BY e.client_id ORDER BY e.client_id"
+        )
+        with operator(self._engine) as connection:
+            return [(row.client_id, row.reason) for row in connection.execute(query)]
+
     def claim(self, client_id: str, run_id: str) -> RescoringRun | None:
         """Begin an attempt; None when the run has ended or is unknown, then nothing is to do."""
         with operator(self._engine) as connection:

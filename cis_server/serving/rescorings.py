@@ -29,6 +29,11 @@ class RescoringStore(Protocol):
         """(client id, run id) of runs under way that have no job in the queue."""
         ...
 
+    def outdated(self) -> Sequence[tuple[str, str]]:
+        """(client id, why) of clients that got other weights or another model since their leads
+        were last asked to be scored again."""
+        ...
+
 
 class RescoringQueue(Protocol):
     """Queues jobs for the workers."""
@@ -73,6 +78,13 @@ class Rescorings:
         for client_id, run_id in orphans:
             self._queue.defer_rescore(client_id, run_id)
         return len(orphans)
+
+    def request_outdated(self) -> int:
+        """Request a run for every client whose weights or model have changed since; how many."""
+        outdated = self._store.outdated()
+        for client_id, reason in outdated:
+            self.request(client_id, RescoreOptions(reason=reason))
+        return len(outdated)
 
     def follow(self, run_id: str, is_active: Callable[[], bool]) -> Iterator[RescoringRun]:
         """States of the run, each time something has changed.

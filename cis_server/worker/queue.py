@@ -20,6 +20,7 @@ from procrastinate.exceptions import AlreadyEnqueued, UniqueViolation
 from procrastinate.jobs import Job, Status
 
 from cis_server.errors import StoreUnavailable
+from cis_server.worker.rescore_queue import Rescore, declare_rescore
 
 RETRIES = 2
 RETRY_AFTER_SECONDS = 10
@@ -52,6 +53,7 @@ class Tasks:
         recover: give runs a new job that lost theirs.
         check_health: check every client and tell operators.
         clean_up: archive and remove what has outlived its time.
+        rescore: score a client's leads again; arguments as those of `learn`.
     """
 
     learn: Callable[[str, str, bool], None]
@@ -59,6 +61,7 @@ class Tasks:
     recover: Callable[[], None]
     check_health: Callable[[], None]
     clean_up: Callable[[], None]
+    rescore: Rescore
 
 
 def deferring_app(database_url: str) -> App:
@@ -208,4 +211,5 @@ def _declared(app: App, tasks: Tasks | None = None) -> App:
         del timestamp
         await asyncio.to_thread(tasks.clean_up)
 
+    declare_rescore(app, tasks.rescore, retry, RETRIES)
     return app

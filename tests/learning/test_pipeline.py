@@ -238,7 +238,10 @@ def test_stages_and_progress_tell_how_far_a_run_is() -> None:
     data = few(dataset("planted"), 800)
     learn(data, state(PLANTED), LearnOptions(as_of=AS_OF), stages)
     names = [stage for stage, _ in told]
-    assert names == [*(f"detect_{kind}" for kind in DETECTORS), "weights", "propensity"]
+    assert names == [
+        *(f"detect_{kind}" for kind in DETECTORS),
+        *("weights", "propensity", "policies"),
+    ]
     fractions = [fraction for _, fraction in told]
     assert fractions == sorted(fractions)
     assert fractions[0] > 0.0
