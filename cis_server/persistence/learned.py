@@ -12,9 +12,15 @@ from typing import Any
 from sqlalchemy import Connection, Engine, text
 
 from cis_server.domain.dataset import Dataset
-from cis_server.domain.learned import Decision, Learned, LearnedModel, LearningState
+from cis_server.domain.learned import (
+    Decision,
+    Learned,
+    LearnedModel,
+    LearningState,
+    LivePropensity,
+)
 from cis_server.domain.registry import BY_LEARNING
-from cis_server.domain.runs import Run, RunResult, Stage
+from cis_server.domain.runs import PropensityOutcome, Run, RunResult, Stage
 from cis_server.domain.weights import read_weights
 from cis_server.errors import NotFound, StoreUnavailable
 from cis_server.persistence.client_rows import campaign_record, client_record
@@ -32,6 +38,7 @@ from cis_server.persistence.models import (
     version_label,
 )
 from cis_server.persistence.patterns import NewPattern, save_outcomes, save_patterns
+from cis_server.persistence.pooling import save_contributions
 from cis_server.persistence.rederive import drain_dirty
 from cis_server.persistence.registry import obstacle_to_learning
 from cis_server.persistence.runs import finish_run
@@ -86,6 +93,21 @@ def learning_state(engine: Engine, client_id: str) -> LearningState:
             ),
             {"client": client_id},
         )
+        served = connection.execute(
+            text(
+                "SELECT target, parameters, origin,"
+                " as_of - make_interval(days => coalesce((metrics ->> 'follow_up_days')::int, 0))"
+                " AS seen_until"
+                " FROM models WHERE client_id = :client AND kind = 'propensity' AND state = 'live'"
+            ),
+            {"client": client_id},
+        )
+        live_propensity = {
+            row.target: LivePropensity(
+                content=row.parameters, origin=row.origin, seen_until=row.seen_until
+            )
+            for row in served
+        }
     weights, objection = read_weights(live.content if live is not None else None)
     usable = live is not None and objection is None
     return LearningState(
@@ -94,6 +116,7 @@ def learning_state(engine: Engine, client_id: str) -> LearningState:
         live_weights=weights if usable else None,
         weights_by_hand=live is not None and live.origin == "manual",
         promotions=int(promotions or 0),
+        live_propensity=live_propensity,
     )
 
 
@@ -200,6 +223,7 @@ def _stored(connection: Connection, run: Run, learned: Learned, saving: Saving) 
         model, held_back = _as_things_stand(connection, run.client_id, model)
         label = _stored_model(connection, run, model, saving, valid_until)
         result = _with_version(result, model, label, held_back=held_back)
+    save_contributions(connection, run.client_id, learned.contributions, run.run_id)
     connection.execute(
         text(
             "UPDATE clients SET conversion_sample_count = :count WHERE client_id = :client"
@@ -243,16 +267,73 @@ def _with_version(
             )
         result = replace(result, weights=weights)
     else:
-        propensity = replace(result.propensity, version=label)
-        if held_back:
-            propensity = replace(
-                propensity,
-                promoted=False,
-                forced=False,
-                reason=f"conversion probability {model.decision.reason}",
+        outcomes = [
+            _named(outcome, model, label, held_back=held_back)
+            if outcome.target == model.target
+            else outcome
+            for outcome in (result.propensity, *result.propensity_targets)
+        ]
+        result = replace(result, propensity=outcomes[0], propensity_targets=tuple(outcomes[1:]))
+    probabilities = (result.propensity, *result.propensity_targets)
+    promoted = result.weights.promoted or any(outcome.promoted for outcome in probabilities)
+    return replace(result, promoted=promoted)
+
+
+def _named(
+    outcome: PropensityOutcome, model: LearnedModel, label: str, *, held_back: bool
+) -> PropensityOutcome:
+    named = replace(outcome, version=label)
+    if not held_back:
+        return named
+    reason = f"{outcome.target} {model.decision.reason}"
+    return replace(named, promoted=False, forced=False, reason=reason)
+
+
+def save_pooled(
+    engine: Engine, client_id: str, models: Sequence[LearnedModel], at: dt.datetime
+) -> int:
+    """Make pooled answers live for a client that has nothing of its own; how many went live.
+
+    What is live already, number for number, stays as it is.
+
+    Raises:
+        StoreUnavailable: the database is away; nothing was stored.
+    """
+    stored = 0
+    with tenant(engine, client_id) as connection:
+        for model in models:
+            model, _ = _as_things_stand(connection, client_id, model)
+            live = live_model(connection, client_id, ModelKind.PROPENSITY, model.target)
+            same = live is not None and {**live.content, "version": ""} == dict(model.content)
+            if same or not model.decision.live:
+                continue
+            label = version_label(
+                ModelKind.PROPENSITY, next_version(connection, client_id, ModelKind.PROPENSITY)
             )
-        result = replace(result, propensity=propensity)
-    return replace(result, promoted=result.weights.promoted or result.propensity.promoted)
+            version = insert_model(
+                connection,
+                client_id,
+                NewModel(
+                    kind=ModelKind.PROPENSITY,
+                    content={**model.content, "version": label},
+                    target=model.target,
+                    origin=model.origin,
+                    metrics=model.metrics,
+                    sample_size=model.sample_size,
+                    confidence=model.confidence,
+                    as_of=at,
+                ),
+            )
+            activate(
+                connection,
+                client_id,
+                version.model_id,
+                by=BY_LEARNING,
+                at=at,
+                reason=model.decision.reason,
+            )
+            stored += 1
+    return stored
 
 
 def _stored_model(
@@ -276,6 +357,7 @@ def _stored_model(
             kind=kind,
             content=content,
             target=model.target,
+            origin=model.origin,
             metrics=model.metrics,
             gates=model.gates,
             lineage=saving.lineage,

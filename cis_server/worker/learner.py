@@ -47,13 +47,14 @@ from cis_server.serving.learning_runs import LearningRuns, refusal
 from cis_server.serving.rescorings import Rescorings
 from cis_server.version import code_version
 from cis_server.worker.backfill import Backfill
+from cis_server.worker.pool import pools_for, serve_pooled
 from cis_server.worker.queue import Tasks
 from cis_server.worker.rescorer import Rescorer
 from cis_server.worker.upkeep import Upkeep
 
 LOCK_SECONDS: Final = 30.0
 """Wait for another worker that is still busy with the same client."""
-LIBRARIES: Final = ("numpy", "scipy", "numba", "polars", "pyarrow")
+LIBRARIES: Final = ("numpy", "scipy", "numba", "polars", "pyarrow", "scikit-learn")
 """Whose versions belong to the lineage of what was learned."""
 
 # Names the runs of one firing of the weekly schedule.
@@ -136,6 +137,9 @@ class Learner:
         self._log.info(
             "learning_requested", clients=len(requested.runs), skipped=len(requested.skipped)
         )
+        served = serve_pooled(self._engine, self._clock())
+        if served:
+            self._log.info("pooled_answers_served", models=served)
 
     def recover(self) -> None:
         """Give runs under way that lost their job a new one; have leads scored again whose client
@@ -196,7 +200,10 @@ class Learner:
                 return
         with stages.run("drain", 0.0, "bringing derived columns up to date") as count:
             count(drained(self._engine, run.client_id))
-        state = learning_state(self._engine, run.client_id)
+        state = replace(
+            learning_state(self._engine, run.client_id),
+            pools=pools_for(self._engine, run.client_id),
+        )
         with stages.run("extract", _DRAINED, "reading the data") as count:
             dataset = self._dataset(run)
             count(dataset.leads.height + dataset.activities.height)

@@ -43,6 +43,8 @@ INSERT INTO pattern_history (client_id, pattern_type, version, patterns, sample_
     VALUES (:c, 'who', 1, '{}', 1, .5, now());
 INSERT INTO pattern_status (client_id, pattern_type, status) VALUES (:c, 'who', 'ok');
 INSERT INTO models (client_id, kind, version, parameters) VALUES (:c, 'weights', 1, '{}');
+INSERT INTO pool_contributions (client_id, target, contribution, leads, positives)
+    VALUES (:c, 'converted', '{}', 1, 1);
 INSERT INTO learning_runs (client_id) VALUES (:c);
 INSERT INTO rescoring_runs (client_id) VALUES (:c);
 INSERT INTO recommendations (client_id, kind, title) VALUES (:c, 'timing', 't');

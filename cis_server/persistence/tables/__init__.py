@@ -37,6 +37,7 @@ from cis_server.persistence.tables.pipeline import (
     meetings,
     revenue_attribution,
 )
+from cis_server.persistence.tables.pooling import pool_contributions
 from cis_server.persistence.tables.tenancy import (
     campaign_resources,
     campaign_sequences,
@@ -80,6 +81,7 @@ __all__ = [
     "pattern_status",
     "patterns",
     "pool_assignments",
+    "pool_contributions",
     "recommendations",
     "replies",
     "rescoring_runs",

@@ -173,7 +173,9 @@ def client_result(run: Run) -> learning.ClientLearnResult:
         promoted=weights.promoted,
         forced=weights.forced,
         reason=weights.reason,
-        propensity=[_propensity(result.propensity)],
+        propensity=[
+            _propensity(outcome) for outcome in (result.propensity, *result.propensity_targets)
+        ],
         seconds=result.seconds,
         sample_size=result.leads,
         converted=result.conversions,

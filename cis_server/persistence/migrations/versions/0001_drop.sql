@@ -19,6 +19,7 @@ DROP TABLE ab_tests;
 DROP TABLE suppression;
 DROP TABLE rescoring_runs;
 DROP TABLE recommendations;
+DROP TABLE pool_contributions;
 DROP TABLE patterns;
 DROP TABLE pattern_status;
 DROP TABLE pattern_history;

@@ -404,6 +404,20 @@ CREATE TABLE patterns (
 );
 CREATE INDEX ix_patterns_valid_until ON patterns (valid_until);
 
+CREATE TABLE pool_contributions (
+    client_id TEXT NOT NULL,
+    target TEXT NOT NULL,
+    contribution JSONB NOT NULL,
+    leads INTEGER NOT NULL,
+    positives INTEGER NOT NULL,
+    run_id TEXT,
+    created_at TIMESTAMP WITH TIME ZONE DEFAULT now() NOT NULL,
+    CONSTRAINT pk_pool_contributions PRIMARY KEY (client_id, target),
+    CONSTRAINT fk_pool_contributions_client_id FOREIGN KEY(client_id) REFERENCES clients (client_id) ON DELETE CASCADE,
+    CONSTRAINT ck_pool_contributions_positives_range CHECK (positives BETWEEN 0 AND leads)
+);
+COMMENT ON COLUMN pool_contributions.contribution IS 'coefficients and their information';
+
 CREATE TABLE recommendations (
     client_id TEXT NOT NULL,
     recommendation_id TEXT DEFAULT (gen_random_uuid())::text NOT NULL,

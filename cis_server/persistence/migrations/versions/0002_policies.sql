@@ -5,7 +5,8 @@ DECLARE
     tenant_table text;
     -- What serving processes keep in memory of every client.
     resident constant text[] := ARRAY[
-        'clients', 'campaigns', 'patterns', 'pattern_status', 'models', 'suppression'];
+        'clients', 'campaigns', 'patterns', 'pattern_status', 'models', 'suppression',
+        'pool_contributions'];
     -- Records of what was done: added to, never changed.
     append_only constant text[] := ARRAY['pattern_history', 'access_audit', 'model_events'];
     mine constant text := 'client_id = current_setting(''cis.client_id'', true)';

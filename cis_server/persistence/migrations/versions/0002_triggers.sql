@@ -191,6 +191,32 @@ BEGIN
 END
 $$;
 
+-- Who shares no more takes back what it gave, and what it was given is served no more.
+CREATE FUNCTION cis_withdraw_from_pool() RETURNS trigger LANGUAGE plpgsql AS $$
+BEGIN
+    DELETE FROM public.pool_contributions p WHERE p.client_id = NEW.client_id;
+    WITH served AS (
+        SELECT * FROM public.models m
+        WHERE m.client_id = NEW.client_id AND m.origin = 'pooled'
+          AND m.state IN ('live', 'rolling_out')
+    ), gone AS (
+        UPDATE public.models m SET state = 'retired', retired_at = now(),
+               reason = 'the client no longer shares with the pool'
+        FROM served s WHERE m.client_id = s.client_id AND m.model_id = s.model_id
+    )
+    INSERT INTO public.model_events (client_id, model_id, kind, target, version, from_state,
+                                     to_state, rollout, actor, reason)
+    SELECT client_id, model_id, kind, target, version, state, 'retired', 0, 'policy',
+           'the client no longer shares with the pool' FROM served;
+    RETURN NULL;
+END
+$$;
+
+CREATE TRIGGER withdraw_from_pool AFTER UPDATE ON clients FOR EACH ROW
+    WHEN ((OLD.policy -> 'pooling') = 'true' AND OLD.deleted_at IS NULL
+          AND ((NEW.policy -> 'pooling') IS DISTINCT FROM 'true' OR NEW.deleted_at IS NOT NULL))
+    EXECUTE FUNCTION cis_withdraw_from_pool();
+
 CREATE TRIGGER notify AFTER INSERT OR UPDATE OR DELETE OR TRUNCATE ON global_suppression
     FOR EACH STATEMENT EXECUTE FUNCTION cis_notify_all_clients('suppression');
 
