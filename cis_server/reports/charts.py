@@ -168,6 +168,7 @@ def _percent(axes: Axes, *, both: bool) -> None:
 def _svg(figure: Figure) -> str:
     """The element alone: a page embeds it, so the prologue of a file has no place in it."""
     text = io.StringIO()
-    figure.savefig(text, format="svg", metadata={"Date": None}, transparent=True)
+    nothing = dict.fromkeys(("Date", "Creator", "Format", "Type"))
+    figure.savefig(text, format="svg", metadata=nothing, transparent=True)
     svg = text.getvalue()
     return svg[svg.index("<svg") :]

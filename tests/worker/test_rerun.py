@@ -3,6 +3,7 @@
 import datetime as dt
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -74,7 +75,7 @@ def place(module_database_url: str, tmp_path_factory: pytest.TempPathFactory) ->
 
 def test_a_rerun_reproduces_every_metric_to_the_last_digit(place: Place) -> None:
     compared = run_again(place.engine, place.settings.datasets, "again", RUN, now)
-    assert compared.compared == 8
+    assert compared.compared >= 8
     assert list(compared.differences) == []
     assert compared.surroundings == {}
 
@@ -186,4 +187,4 @@ def test_both_commands_tell_the_run(place: Place, tmp_path: Path) -> None:
     assert page.count("<svg") >= 3
     assert "nested deviance" in page
     assert "weights-1" in page
-    assert "http://" not in page.replace("http://www.w3.org", "")
+    assert re.findall(r"(?:src|href)=\"(?!#)", page) == []
