@@ -34,6 +34,9 @@ def save_patterns(
 ) -> None:
     """Make these the active patterns of their types; what was active goes to the history.
 
+    A pattern whose content is what is active already only counts as fresh again: same version, and
+    nothing in the history. A type that was archived goes on with the number after its last one.
+
     Two statements whatever their number, both in the caller's transaction: nobody sees one without
     the other. Types that are not named keep their pattern.
     """
@@ -42,7 +45,6 @@ def save_patterns(
     parameters = {
         "client": client_id,
         "run": run_id,
-        "types": [pattern.type.value for pattern in patterns],
         "rows": json.dumps(
             [
                 {
@@ -62,25 +64,31 @@ def save_patterns(
         text(
             "INSERT INTO pattern_history (client_id, pattern_type, version, patterns, sample_size,"
             " confidence, computed_at, valid_until, run_id)"
-            " SELECT client_id, pattern_type, version, patterns, sample_size, confidence,"
-            " computed_at, valid_until, run_id FROM patterns"
-            " WHERE client_id = :client AND pattern_type = ANY(:types) FOR UPDATE"
+            " SELECT p.client_id, p.pattern_type, p.version, p.patterns, p.sample_size,"
+            " p.confidence, p.computed_at, p.valid_until, p.run_id FROM patterns p"
+            " JOIN jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (pattern_type text,"
+            " patterns jsonb) ON r.pattern_type = p.pattern_type"
+            " WHERE p.client_id = :client AND p.patterns IS DISTINCT FROM r.patterns"
+            " FOR UPDATE OF p"
         ),
         parameters,
     )
     connection.execute(
         text(
             "INSERT INTO patterns AS p (client_id, pattern_type, patterns, sample_size, confidence,"
-            " computed_at, valid_until, run_id)"
+            " computed_at, valid_until, run_id, version)"
             " SELECT :client, r.pattern_type, r.patterns, r.sample_size, r.confidence,"
-            " r.computed_at, r.valid_until, :run"
+            " r.computed_at, r.valid_until, :run, 1 + coalesce((SELECT max(h.version)"
+            " FROM pattern_history h WHERE h.client_id = :client"
+            " AND h.pattern_type = r.pattern_type), 0)"
             " FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (pattern_type text,"
             " patterns jsonb, sample_size integer, confidence double precision,"
             " computed_at timestamptz, valid_until timestamptz)"
             " ON CONFLICT (client_id, pattern_type) DO UPDATE SET patterns = excluded.patterns,"
             " sample_size = excluded.sample_size, confidence = excluded.confidence,"
             " computed_at = excluded.computed_at, valid_until = excluded.valid_until,"
-            " run_id = excluded.run_id, version = p.version + 1"
+            " run_id = excluded.run_id, version = p.version"
+            " + (p.patterns IS DISTINCT FROM excluded.patterns)::int"
         ),
         parameters,
     )

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
+from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, text
 
@@ -156,6 +157,8 @@ def _remove_files(dataset: _OldDataset, datasets: Path) -> None:
     if root not in place.parents:
         return
     shutil.rmtree(place, ignore_errors=True)
+    if dataset.run_id is not None:
+        (place.parent / "runs" / f"{quote(dataset.run_id, safe='')}.json").unlink(missing_ok=True)
 
 
 def _remove_leftovers(datasets: Path, now: dt.datetime) -> None:
