@@ -13,6 +13,7 @@ import secrets
 import uuid
 from collections.abc import Callable, Sequence
 from contextlib import suppress
+from dataclasses import replace
 from typing import Final
 
 import structlog
@@ -142,7 +143,8 @@ class Rescorer:
 
     def _scored_by(self, client: ClientSnapshot, run: RescoringRun) -> ScoredBy:
         context = _Contexts(client, self._clock(), run.options.as_of).of(None)
-        return ScoredBy.of(context.model_info, context.model_version)
+        stored = ScoredBy.of(context.model_info, context.model_version)
+        return replace(stored, key=f"{stored.key}{_rollout_key(context)}")
 
     def _end(self, run: RescoringRun, state: RunState, message: str) -> None:
         # A run that cannot be ended stays under way without a job; `recover` will find it.
@@ -170,6 +172,15 @@ class _Contexts:
         return found
 
 
+def _rollout_key(context: ScoringContext) -> str:
+    """What is being rolled out, and to how many."""
+    if context.rollout is None:
+        return ""
+    parts = (context.rollout.weights, context.rollout.model)
+    found = (f"{p.record.version}@{p.share.percentage:g}" for p in parts if p is not None)
+    return f" rolling out {', '.join(found)}"
+
+
 def _scored(leads: Sequence[ActiveLead], contexts: _Contexts) -> list[Scored]:
     by_profile: dict[Icp, tuple[ScoringContext, list[tuple[Tier | None, Lead]]]] = {}
     for each in leads:
@@ -183,11 +194,11 @@ def _scored(leads: Sequence[ActiveLead], contexts: _Contexts) -> list[Scored]:
             Scored(
                 score=score,
                 before=before,
-                weights_version=context.model_info.model_version,
-                probability_version=context.model_version
+                weights_version=told.model_info.model_version,
+                probability_version=told.model_version
                 if score.conversion_probability is not None
                 else "",
             )
-            for (before, _), score in zip(group, batch.scores, strict=True)
+            for (before, _), score, told in zip(group, batch.scores, batch.told, strict=True)
         ]
     return scored
