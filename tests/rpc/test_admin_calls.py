@@ -181,8 +181,6 @@ def test_other_processes_hear_of_a_client(
 
 def test_rpcs_of_later_releases_say_so(api: Client, tenant_id: str) -> None:
     calls: list[Callable[[], Any]] = [
-        lambda: api.list_top_leads(scoring.ListTopLeadsRequest(client_id=tenant_id)),
-        lambda: list(api.rescore_leads(scoring.RescoreLeadsRequest(client_id=tenant_id))),
         lambda: list(api.backfill(learning.BackfillRequest(client_id=tenant_id))),
         lambda: api.analyze_reply(capture.AnalyzeReplyRequest(client_id=tenant_id, text="no")),
         lambda: api.get_deal_stats(analytics.GetDealStatsRequest(client_id=tenant_id)),
