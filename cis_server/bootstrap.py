@@ -29,6 +29,7 @@ from cis_server.persistence.health import HealthReader
 from cis_server.persistence.leads import get_leads, write_scores
 from cis_server.persistence.live_state import PostgresSnapshotSource
 from cis_server.persistence.patterns import PatternHistory
+from cis_server.persistence.registry import ModelRegistry
 from cis_server.persistence.rescoring import RescoringRuns
 from cis_server.persistence.runs import Runs
 from cis_server.persistence.top_leads import top_leads
@@ -227,7 +228,14 @@ def rpc_server(settings: Settings, database_url: str, port: int) -> Iterator[Ser
                 now,
                 call_seconds=settings.call_seconds_max,
             ),
-            learning=LearningService(runs, HealthChecks(HealthReader(engine), now), now),
+            learning=LearningService(
+                runs,
+                HealthChecks(HealthReader(engine), now),
+                ModelRegistry(engine),
+                store.reload_client,
+                now,
+                call_seconds=settings.call_seconds_max,
+            ),
             admin=AdminService(Clients(engine), store.reload_client),
             experiments=ExperimentService(Experimenter(Experiments(engine), now)),
         )

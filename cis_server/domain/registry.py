@@ -95,8 +95,8 @@ class StoredModel(NewModel):
     promoted_at: dt.datetime | None
     """When it came into force last."""
     promoted_by: str | None
-    rollout: float = 1.0
-    """Share of the leads it was last put in force for, 0..1."""
+    serves: float = 0.0
+    """Share of the leads it serves, 0..1; 0 unless it is in force."""
     decided_at: dt.datetime | None = None
     decided_by: str | None = None
     """Who gave it its state: a person, `BY_LEARNING` or `BY_ALARM`; None while nobody did."""

@@ -51,7 +51,10 @@ _MODELS = (
     " (SELECT p.version FROM models p WHERE p.client_id = m.client_id"
     " AND p.model_id = m.parent_id) AS parent_version,"
     " (SELECT p.version FROM models p WHERE p.client_id = m.client_id"
-    " AND p.model_id = m.replaced_id) AS replaced_version"
+    " AND p.model_id = m.replaced_id) AS replaced_version,"
+    " CASE m.state WHEN 'rolling_out' THEN m.rollout WHEN 'live' THEN 1 - coalesce("
+    "(SELECT r.rollout FROM models r WHERE r.client_id = m.client_id AND r.kind = m.kind"
+    " AND r.target = m.target AND r.state = 'rolling_out'), 0) ELSE 0 END AS serves"
     " FROM models m WHERE m.client_id = :client"
 )
 
@@ -427,7 +430,7 @@ def _model(row: Row[Any]) -> StoredModel:
         created_at=row.created_at,
         promoted_at=row.promoted_at,
         promoted_by=row.promoted_by,
-        rollout=row.rollout,
+        serves=row.serves,
         decided_at=row.decided_at,
         decided_by=row.decided_by,
         parent=label(row.parent_version),

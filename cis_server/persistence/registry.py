@@ -135,6 +135,7 @@ def roll_back(
         connection, client_id, last.model_id, ModelState.ROLLED_BACK, by=by, at=at, reason=reason
     )
     if rolling is not None:
+        live, _ = in_force(connection, client_id, kind, target)
         return RolledBack(taken_back=taken, in_force=live)
     if back is not None:
         # It goes back to what it replaced itself, so that a second rollback goes a step further.

@@ -59,8 +59,16 @@ def score_message(
     )
 
 
-def basic_score_message(score: LeadScore, model_version: str = "") -> core_pb2.LeadScore:
-    """Id, score, tier, suppression and probability of one scored lead."""
+def basic_score_message(
+    score: LeadScore, model_version: str = "", model: ModelInfo | None = None
+) -> core_pb2.LeadScore:
+    """Id, score, tier, suppression and probability of one scored lead.
+
+    Args:
+        score: the scored lead.
+        model_version: version of the model behind the conversion probability.
+        model: what told the weights, where it is not what the response says once for all.
+    """
     return core_pb2.LeadScore(
         lead_id=score.lead_id,
         score=score.score,
@@ -68,6 +76,7 @@ def basic_score_message(score: LeadScore, model_version: str = "") -> core_pb2.L
         suppressed=score.suppressed,
         suppression_reason=score.suppression_reason,
         conversion_probability=_probability(score.conversion_probability, model_version),
+        model=model_message(model) if model is not None else None,
     )
 
 

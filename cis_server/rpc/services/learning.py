@@ -10,7 +10,6 @@ from typing import Final
 import grpc
 
 from cis_client.v1 import learning_service_pb2 as learning
-from cis_client.v1 import learning_service_pb2_grpc as learning_grpc
 from cis_server.domain.runs import Run
 from cis_server.errors import DeadlinePassed, InvalidInput
 from cis_server.rpc.messages.backfill import backfill_message, backfill_options
@@ -24,6 +23,7 @@ from cis_server.rpc.messages.runs import (
 )
 from cis_server.rpc.messages.values import timestamp
 from cis_server.rpc.pages import page_key, page_token
+from cis_server.rpc.services.models import ModelCalls, Registry
 from cis_server.serving.client_health import HealthChecks
 from cis_server.serving.learning_runs import LearningRuns, Requested
 
@@ -33,19 +33,30 @@ _DEFAULT_PAGE = 20
 _HEALTH_PAGE = 100
 
 
-class LearningService(learning_grpc.LearningServiceServicer):
+class LearningService(ModelCalls):
     """Streams a run's progress; a caller that goes away leaves the run alone.
 
     Args:
         runs: requests and follows runs.
         health: checks clients.
+        registry: where versions are stored.
+        changed: told the id of a client whose versions in force changed.
         clock: gives the present instant, aware.
+        call_seconds: longest wait for the database within a unary call.
     """
 
     def __init__(
-        self, runs: LearningRuns, health: HealthChecks, clock: Callable[[], dt.datetime]
+        self,
+        runs: LearningRuns,
+        health: HealthChecks,
+        registry: Registry,
+        changed: Callable[[str], None],
+        clock: Callable[[], dt.datetime],
+        *,
+        call_seconds: float,
     ) -> None:
-        self._runs, self._health, self._clock = runs, health, clock
+        super().__init__(registry, changed, clock, call_seconds=call_seconds)
+        self._runs, self._health = runs, health
 
     def Learn(  # noqa: N802
         self, request: learning.LearnRequest, context: grpc.ServicerContext

@@ -135,7 +135,7 @@ class PatternService(service_grpc.PatternServiceServicer):
     ) -> service.GetWeightsResponse:
         """The weights in force beside the defaults."""
         answer = self._advisor.weights(request.client_id)
-        info, standing = answer.model_info, answer.standing
+        info, standing, rollout = answer.model_info, answer.standing, answer.rollout
         learned = info.source is not Source.DEFAULT
         return service.GetWeightsResponse(
             weights=weights_message(answer.weights),
@@ -148,6 +148,9 @@ class PatternService(service_grpc.PatternServiceServicer):
             converted=standing.converted if learned else 0,
             updated_time=timestamp(standing.live_since or info.computed_at) if learned else None,
             model=model_message(info),
+            rollout_weights=weights_message(rollout.weights) if rollout is not None else None,
+            rollout_version=rollout.record.version if rollout is not None else None,
+            rollout_percentage=round(rollout.share.percentage) if rollout is not None else 0,
         )
 
 

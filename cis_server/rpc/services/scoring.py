@@ -20,14 +20,12 @@ from cis_server.domain.scores import LeadScore
 from cis_server.domain.top_leads import LeadOrder, RankFilter, RankKey, StoredScore
 from cis_server.errors import CisError, DeadlinePassed, InvalidInput, NotFound
 from cis_server.rpc.deadlines import remaining_seconds
+from cis_server.rpc.messages.batch_scores import batch_response
 from cis_server.rpc.messages.leads import icp_from_message, lead_from_message
 from cis_server.rpc.messages.scores import (
-    basic_score_message,
     rescoring_message,
     score_message,
-    tier_counts,
     top_lead_message,
-    weights_message,
 )
 from cis_server.rpc.messages.values import TIER_OF_NUMBER, instant, model_message
 from cis_server.rpc.pages import page_key, page_token
@@ -113,6 +111,7 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
                 raise NotFound("lead", lead_id)
             lead = stored.lead
             scoring_context = self._scoring_context(request, stored.campaign_id)
+        scoring_context = scoring_context.of(lead.lead_id)
         score = scored_lead(lead, scoring_context)
         if request.persist:
             if not lead.lead_id:
@@ -135,18 +134,7 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
         scores = self._scored(request, leads, scoring_context, with_reasons=full)
         if request.persist:
             scores = self._kept(request, scores, scoring_context, context, failures)
-        version = scoring_context.model_version
-        return scoring.BatchScoreLeadsResponse(
-            scores=[
-                score_message(score, None, version) if full else basic_score_message(score, version)
-                for _, score in scores
-            ],
-            failures=sorted(failures, key=lambda failure: failure.index),
-            tier_counts=tier_counts(score for _, score in scores),
-            mean_score=sum(s.score for _, s in scores) / len(scores) if scores else None,
-            weights=weights_message(scoring_context.weights),
-            model=model_message(scoring_context.model_info),
-        )
+        return batch_response([score for _, score in scores], failures, scoring_context, full=full)
 
     def ListTopLeads(  # noqa: N802
         self, request: scoring.ListTopLeadsRequest, context: grpc.ServicerContext
@@ -277,16 +265,28 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
         scoring_context: ScoringContext,
         context: grpc.ServicerContext,
     ) -> frozenset[str]:
-        return self._writer.write_scores(
-            client_id,
-            scores,
-            scored_at=self._clock(),
-            as_of=scoring_context.as_of,
-            version=f"{code_version()}+{scoring_context.model_info.model_version or 'defaults'}",
-            weights_version=scoring_context.model_info.model_version,
-            probability_version=scoring_context.model_version,
-            timeout_seconds=remaining_seconds(context, self._store_seconds),
-        )
+        # One write; during a rollout one for each version, as the version is stored too.
+        groups: dict[tuple[bool, bool], list[LeadScore]] = {}
+        rollout = scoring_context.rollout
+        if rollout is None:
+            groups[False, False] = list(scores)
+        else:
+            for score in scores:
+                groups.setdefault(rollout.parts(score.lead_id), []).append(score)
+        written: set[str] = set()
+        for parts, group in groups.items():
+            own = scoring_context if rollout is None else rollout.applied(scoring_context, parts)
+            written |= self._writer.write_scores(
+                client_id,
+                group,
+                scored_at=self._clock(),
+                as_of=own.as_of,
+                version=f"{code_version()}+{own.model_info.model_version or 'defaults'}",
+                weights_version=own.model_info.model_version,
+                probability_version=own.model_version,
+                timeout_seconds=remaining_seconds(context, self._store_seconds),
+            )
+        return frozenset(written)
 
 
 def _rank_filter(request: scoring.ListTopLeadsRequest) -> RankFilter:
