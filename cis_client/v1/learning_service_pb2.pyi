@@ -2429,7 +2429,7 @@ class RollbackModelRequest(_message.Message):
     kind: Global___ModelKind.ValueType
     """What to roll back. Required."""
     target: _core_pb2.ConversionTarget.ValueType
-    """Which propensity model. Required for propensity, UNSPECIFIED for weights."""
+    """Which propensity model: must be named for PROPENSITY, and not for WEIGHTS."""
     approver: _builtins.str
     """Who decides. Required until calls carry tokens, whose subject then counts. Range: 1..200
     characters.
@@ -2648,6 +2648,7 @@ class Recommendation(_message.Message):
     ELEMENT_FIELD_NUMBER: _builtins.int
     POWER_PLAN_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
+    FINDING_FIELD_NUMBER: _builtins.int
     recommendation_id: _builtins.str
     """Its id, a UUID."""
     client_id: _builtins.str
@@ -2694,6 +2695,10 @@ class Recommendation(_message.Message):
     def power_plan(self) -> _core_pb2.PowerPlan:
         """Plan of the experiment proposed. Unset for other kinds."""
 
+    @_builtins.property
+    def finding(self) -> Global___RecommendationFinding:
+        """The comparison behind it, in figures."""
+
     def __init__(
         self,
         *,
@@ -2716,16 +2721,85 @@ class Recommendation(_message.Message):
         element: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
         power_plan: _core_pb2.PowerPlan | None = ...,
         run_id: _builtins.str = ...,
+        finding: Global___RecommendationFinding | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_campaign_id", b"_campaign_id", "campaign_id", b"campaign_id", "created_time", b"created_time", "decided_time", b"decided_time", "power_plan", b"power_plan"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_campaign_id", b"_campaign_id", "campaign_id", b"campaign_id", "created_time", b"created_time", "decided_time", b"decided_time", "finding", b"finding", "power_plan", b"power_plan"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_campaign_id", b"_campaign_id", "approver", b"approver", "basis", b"basis", "campaign_id", b"campaign_id", "client_id", b"client_id", "created_time", b"created_time", "decided_time", b"decided_time", "element", b"element", "evidence", b"evidence", "expected_extra_conversions", b"expected_extra_conversions", "high", b"high", "kind", b"kind", "low", b"low", "power_plan", b"power_plan", "reason", b"reason", "recommendation_id", b"recommendation_id", "run_id", b"run_id", "state", b"state", "text", b"text", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_campaign_id", b"_campaign_id", "approver", b"approver", "basis", b"basis", "campaign_id", b"campaign_id", "client_id", b"client_id", "created_time", b"created_time", "decided_time", b"decided_time", "element", b"element", "evidence", b"evidence", "expected_extra_conversions", b"expected_extra_conversions", "finding", b"finding", "high", b"high", "kind", b"kind", "low", b"low", "power_plan", b"power_plan", "reason", b"reason", "recommendation_id", b"recommendation_id", "run_id", b"run_id", "state", b"state", "text", b"text", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__campaign_id: _TypeAlias = _typing.Literal["campaign_id"]  # noqa: Y015
     _WhichOneofArgType__campaign_id: _TypeAlias = _typing.Literal["_campaign_id", b"_campaign_id"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__campaign_id) -> _WhichOneofReturnType__campaign_id | None: ...
 
 Global___Recommendation: _TypeAlias = Recommendation  # noqa: Y015
+
+@_typing.final
+class RecommendationFinding(_message.Message):
+    """The comparison behind a recommendation, as the pattern has it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATTERN_FIELD_NUMBER: _builtins.int
+    KEY_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    UNIT_FIELD_NUMBER: _builtins.int
+    SAMPLE_FIELD_NUMBER: _builtins.int
+    CONVERTED_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    OTHER_RATE_FIELD_NUMBER: _builtins.int
+    OTHER_SAMPLE_FIELD_NUMBER: _builtins.int
+    Q_VALUE_FIELD_NUMBER: _builtins.int
+    pattern: _builtins.str
+    """The pattern, e.g. `what`."""
+    key: _builtins.str
+    """Block of the pattern, e.g. `pain_points`."""
+    value: _builtins.str
+    """Element looked at."""
+    unit: _builtins.str
+    """What is counted: `touches` or `leads`."""
+    sample: _builtins.int
+    """Units with the element."""
+    converted: _builtins.int
+    """Those of them that converted."""
+    rate: _builtins.float
+    """Adjusted rate of the element, 0..1."""
+    low: _builtins.float
+    """Lower end of its 90 % interval."""
+    high: _builtins.float
+    """Upper end of its 90 % interval."""
+    other_rate: _builtins.float
+    """Adjusted rate 0..1 of everything it is compared with."""
+    other_sample: _builtins.int
+    """Units without the element."""
+    q_value: _builtins.float
+    """Adjusted p-value 0..1. Unset in experiments, which control their errors themselves."""
+    def __init__(
+        self,
+        *,
+        pattern: _builtins.str = ...,
+        key: _builtins.str = ...,
+        value: _builtins.str = ...,
+        unit: _builtins.str = ...,
+        sample: _builtins.int = ...,
+        converted: _builtins.int = ...,
+        rate: _builtins.float = ...,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+        other_rate: _builtins.float = ...,
+        other_sample: _builtins.int = ...,
+        q_value: _builtins.float | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_q_value", b"_q_value", "q_value", b"q_value"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_q_value", b"_q_value", "converted", b"converted", "high", b"high", "key", b"key", "low", b"low", "other_rate", b"other_rate", "other_sample", b"other_sample", "pattern", b"pattern", "q_value", b"q_value", "rate", b"rate", "sample", b"sample", "unit", b"unit", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__q_value: _TypeAlias = _typing.Literal["q_value"]  # noqa: Y015
+    _WhichOneofArgType__q_value: _TypeAlias = _typing.Literal["_q_value", b"_q_value"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__q_value) -> _WhichOneofReturnType__q_value | None: ...
+
+Global___RecommendationFinding: _TypeAlias = RecommendationFinding  # noqa: Y015
 
 @_typing.final
 class GetRecommendationsRequest(_message.Message):

@@ -819,7 +819,6 @@ REQUIRED: Final = frozenset(
         "cis.v1.PromoteModelRequest.approver",
         "cis.v1.RollbackModelRequest.client_id",
         "cis.v1.RollbackModelRequest.kind",
-        "cis.v1.RollbackModelRequest.target",
         "cis.v1.RollbackModelRequest.approver",
         "cis.v1.RejectModelRequest.client_id",
         "cis.v1.RejectModelRequest.model_version",
