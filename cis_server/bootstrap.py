@@ -29,6 +29,7 @@ from cis_server.persistence.health import HealthReader
 from cis_server.persistence.leads import get_leads, write_scores
 from cis_server.persistence.live_state import PostgresSnapshotSource
 from cis_server.persistence.patterns import PatternHistory
+from cis_server.persistence.recommendations import Recommendations
 from cis_server.persistence.registry import ModelRegistry
 from cis_server.persistence.rescoring import RescoringRuns
 from cis_server.persistence.runs import Runs
@@ -233,6 +234,7 @@ def rpc_server(settings: Settings, database_url: str, port: int) -> Iterator[Ser
                 HealthChecks(HealthReader(engine), now),
                 ModelRegistry(engine),
                 store.reload_client,
+                Recommendations(engine),
                 now,
                 call_seconds=settings.call_seconds_max,
             ),

@@ -9,6 +9,7 @@ from typing import Any
 
 from cis_server.domain.clients import CampaignRecord, ClientRecord
 from cis_server.domain.pooling import Contribution
+from cis_server.domain.recommendations import Recommendation
 from cis_server.domain.runs import LearnOptions, RunResult
 from cis_server.domain.stored import Stored
 from cis_server.domain.vocabulary import PatternType
@@ -119,5 +120,7 @@ class Learned:
     """Without versions, which are given when it is stored, and without the peak of memory."""
     patterns: tuple[LearnedPattern, ...]
     models: tuple[LearnedModel, ...]
+    recommendations: tuple[Recommendation, ...] = ()
+    """Proposals to people, most expected extra conversions first."""
     contributions: tuple[Contribution, ...] = ()
     """What the client adds to the pool, one a target; empty when it does not share."""

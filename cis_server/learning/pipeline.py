@@ -12,7 +12,7 @@ import json
 import math
 from collections.abc import Iterable, Sequence
 from dataclasses import replace
-from typing import Any
+from typing import Any, cast
 
 import polars as pl
 from threadpoolctl import threadpool_limits
@@ -27,7 +27,9 @@ from cis_server.domain.learned import (
     LearnedPattern,
     LearningState,
 )
+from cis_server.domain.patterns import PATTERN_CLASSES, Pattern
 from cis_server.domain.policy_value import PolicyOutcomes
+from cis_server.domain.recommendations import Recommendation
 from cis_server.domain.runs import (
     LearnOptions,
     PatternOutcome,
@@ -42,13 +44,14 @@ from cis_server.learning.labels import learning_rows
 from cis_server.learning.policy_value import policy_values
 from cis_server.learning.promotion import fate
 from cis_server.learning.propensity_stage import LearnedTargets, learn_targets
+from cis_server.learning.recommendations import recommend
 from cis_server.learning.stages import Stages
 from cis_server.learning.targets import CONVERTED
 from cis_server.learning.weights_gate import WeightsDecision, learn_weights
 from cis_server.stats.confidence import confidence
 from cis_server.stats.seeds import generator
 
-_DETECTING, _WEIGHING, _MODELLING, _JUDGING = 0.35, 0.75, 0.80, 0.94
+_DETECTING, _WEIGHING, _MODELLING, _JUDGING, _PROPOSING = 0.35, 0.75, 0.80, 0.94, 0.95
 """Share of a run that is done when these begin."""
 
 
@@ -86,6 +89,7 @@ def _learned(
     weights, weights_model = _weights(run, dataset, state, options, stages)
     targets = _propensity(run, dataset, state, options, stages)
     policies = _policies(dataset, settings, stages)
+    recommendations = _recommendations(patterns, dataset, stages)
     propensity, *others = targets.outcomes
     models = [*([weights_model] if weights_model is not None else []), *targets.models]
     result = RunResult(
@@ -107,6 +111,7 @@ def _learned(
         result=result,
         patterns=patterns,
         models=tuple(models),
+        recommendations=recommendations,
         contributions=targets.contributions,
     )
 
@@ -197,6 +202,19 @@ def _pattern_outcome(kind: PatternType, outcome: DetectorOutcome) -> PatternOutc
 def _hash(content: dict[str, Any]) -> str:
     text = json.dumps(content, sort_keys=True, allow_nan=False)
     return hashlib.sha256(text.encode()).hexdigest()
+
+
+def _recommendations(
+    patterns: Sequence[LearnedPattern], dataset: Dataset, stages: Stages
+) -> tuple[Recommendation, ...]:
+    with stages.run("recommend", _PROPOSING, "drawing up proposals") as count:
+        found = {
+            pattern.type: cast(Pattern, PATTERN_CLASSES[pattern.type].from_json(pattern.content))
+            for pattern in patterns
+        }
+        proposed = recommend(found, dataset)
+        count(len(proposed))
+    return proposed
 
 
 def _weights(

@@ -40,6 +40,7 @@ from cis_server.persistence.models import (
 from cis_server.persistence.patterns import NewPattern, save_outcomes, save_patterns
 from cis_server.persistence.pooling import save_contributions
 from cis_server.persistence.rederive import drain_dirty
+from cis_server.persistence.recommendations import save_recommendations
 from cis_server.persistence.registry import obstacle_to_learning
 from cis_server.persistence.runs import finish_run
 
@@ -224,6 +225,14 @@ def _stored(connection: Connection, run: Run, learned: Learned, saving: Saving) 
         label = _stored_model(connection, run, model, saving, valid_until)
         result = _with_version(result, model, label, held_back=held_back)
     save_contributions(connection, run.client_id, learned.contributions, run.run_id)
+    save_recommendations(
+        connection,
+        run.client_id,
+        learned.recommendations,
+        [pattern.type for pattern in learned.patterns],
+        run.run_id,
+        saving.now,
+    )
     connection.execute(
         text(
             "UPDATE clients SET conversion_sample_count = :count WHERE client_id = :client"

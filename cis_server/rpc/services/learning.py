@@ -24,6 +24,7 @@ from cis_server.rpc.messages.runs import (
 from cis_server.rpc.messages.values import timestamp
 from cis_server.rpc.pages import page_key, page_token
 from cis_server.rpc.services.models import ModelCalls, Registry
+from cis_server.rpc.services.proposals import ProposalCalls, ProposalStore
 from cis_server.serving.client_health import HealthChecks
 from cis_server.serving.learning_runs import LearningRuns, Requested
 
@@ -33,7 +34,7 @@ _DEFAULT_PAGE = 20
 _HEALTH_PAGE = 100
 
 
-class LearningService(ModelCalls):
+class LearningService(ModelCalls, ProposalCalls):
     """Streams a run's progress; a caller that goes away leaves the run alone.
 
     Args:
@@ -41,6 +42,7 @@ class LearningService(ModelCalls):
         health: checks clients.
         registry: where versions are stored.
         changed: told the id of a client whose versions in force changed.
+        proposals: where recommendations are stored.
         clock: gives the present instant, aware.
         call_seconds: longest wait for the database within a unary call.
     """
@@ -51,11 +53,13 @@ class LearningService(ModelCalls):
         health: HealthChecks,
         registry: Registry,
         changed: Callable[[str], None],
+        proposals: ProposalStore,
         clock: Callable[[], dt.datetime],
         *,
         call_seconds: float,
     ) -> None:
-        super().__init__(registry, changed, clock, call_seconds=call_seconds)
+        ModelCalls.__init__(self, registry, changed, clock, call_seconds=call_seconds)
+        ProposalCalls.__init__(self, proposals, clock)
         self._runs, self._health = runs, health
 
     def Learn(  # noqa: N802
