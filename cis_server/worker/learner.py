@@ -33,8 +33,10 @@ from cis_server.domain.runs import LearnOptions, Run, RunResult, Stage
 from cis_server.domain.vocabulary import RunTrigger
 from cis_server.errors import CisError, DataError, NotFound, PreconditionFailed, StoreUnavailable
 from cis_server.learning.pipeline import learn
+from cis_server.learning.quality import quality_gates
 from cis_server.learning.stages import Stages
 from cis_server.persistence.dataset import read_dataset, save_dataset, save_run_inputs
+from cis_server.persistence.extraction import record_extract
 from cis_server.persistence.learned import (
     Saving,
     drained,
@@ -252,9 +254,30 @@ class Learner:
         )
 
     def _dataset(self, run: Run) -> Dataset:
+        """The data of the run, read once it is written down who reads them.
+
+        Raises:
+            PreconditionFailed: DATA_QUALITY; they are not sound, and no force.
+        """
         as_of = run.options.as_of
-        start = as_of - dt.timedelta(days=run.options.lookback_days)
-        return read_dataset(self._url, run.client_id, Window(start=start, as_of=as_of))
+        window = Window(start=as_of - dt.timedelta(days=run.options.lookback_days), as_of=as_of)
+        future = record_extract(
+            self._engine,
+            run.client_id,
+            window,
+            actor=f"learning {self._version}",
+            run_id=run.run_id,
+            now=self._clock(),
+        )
+        dataset = read_dataset(self._url, run.client_id, window)
+        failed = [gate for gate in quality_gates(dataset, future) if not gate.passed]
+        if failed and not run.options.force:
+            raise PreconditionFailed(
+                "DATA_QUALITY",
+                "the data are not sound: " + "; ".join(gate.text for gate in failed),
+                {gate.name: gate.value for gate in failed},
+            )
+        return dataset
 
     def _save(self, run: Run, learned: Learned, stages: Stages, dataset: Dataset) -> bool:
         started = stages.begin("save", _SAVING, "storing what was learned")

@@ -172,13 +172,26 @@ def test_the_dataset_is_kept_and_repeats_the_run(place: Installation) -> None:
 
 def test_a_second_run_replaces_and_keeps_the_history(place: Installation) -> None:
     place.learned()
-    before = dict(place.rows("SELECT pattern_type, patterns FROM patterns"))
+    # The same data and moment give the same content: only what differs is replaced.
+    with tenant(place.engine, "learner") as connection:
+        connection.execute(
+            text(
+                "UPDATE patterns SET patterns = patterns || '{\"older\": 1}'"
+                " WHERE pattern_type <> 'who'"
+            )
+        )
+    query = "SELECT pattern_type, patterns FROM patterns WHERE pattern_type <> 'who'"
+    before = dict(place.rows(query))
     second = place.learned()
     assert second.result is not None
-    assert before.keys() >= {"how", "when", "who"}
-    assert dict(place.rows("SELECT pattern_type, version FROM patterns")) == dict.fromkeys(
-        before, 2
-    )
+    assert before.keys() >= {"how", "when"}
+    assert dict(place.rows("SELECT pattern_type, version FROM patterns")) == {
+        **dict.fromkeys(before, 2),
+        "who": 1,
+    }
+    assert place.rows("SELECT run_id FROM patterns WHERE pattern_type = 'who'") == [
+        (second.run_id,)
+    ]
     history = place.rows("SELECT pattern_type, version, reason, patterns FROM pattern_history")
     assert {(row[0], row[1], row[2]) for row in history} == {
         (kind, 1, "replaced") for kind in before
