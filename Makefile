@@ -8,13 +8,15 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check
 
-.PHONY: help demo test lint format proto bench clean
+.PHONY: help demo test lint format proto bench proof clean
 help:
 	@echo "make demo         the whole story in a terminal (ONCE=1: ends by itself)"
 	@echo "make test         lint, types, import rules, stub drift, all tests but bench"
 	@echo "make lint         only the checks that run no test"
 	@echo "make proto        regenerate cis_client/v1 from proto/"
 	@echo "make bench        print the performance figures (BENCH=name: one of them)"
+	@echo "make proof        simulate with known truth, write docs/proof.md (CHECK=1: fail on a missed"
+	@echo "                  bound; SEEDS=200 of each kind, JOBS= processes)"
 	@echo "make clean        remove the environment and every generated file"
 
 $(BIN)/python:
@@ -62,7 +64,11 @@ proto: $(VENV)/.dev
 bench: $(VENV)/.dev
 	$(BIN)/python -m tests.bench $(BENCH)
 
+proof: $(VENV)/.dev
+	$(BIN)/python -m tests.proof $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS)) \
+	  $(if $(CHECK),--check)
+
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
-	  .import_linter_cache proto/node_modules tests/e2e/node_modules
+	  .import_linter_cache var/proof proto/node_modules tests/e2e/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +

@@ -22,6 +22,7 @@ from cis_server.demo.specs import CHANNELS, ClientSpec
 PROXY_AGENT = (
     "Mozilla/5.0 (Windows NT 5.1; rv:11.0) Gecko Firefox/11.0 (via ggpht.com GoogleImageProxy)"
 )
+UNMARKED_AGENT = "Mozilla/5.0"
 SCANNER_AGENT = "Mozilla/5.0 (compatible; BarracudaCentral/1.0; link scanner)"
 PERSON_AGENTS = (
     "Mozilla/5.0 (Macintosh; Intel Mac OS X 14_4) AppleWebKit/605.1.15 Mail/16.0",
@@ -121,13 +122,18 @@ def email_events(
     clicked_at = opened_at + _minutes(0.5 + rng.lognormal(np.log(2.0), 0.8, n))
     agent = rng.integers(len(PERSON_AGENTS), size=n)
     people = pl.Series(list(PERSON_AGENTS)).gather(agent)
+    fetched_at = at + _seconds(1 + 19 * rng.random(n))
+    machine_agent = pl.Series([PROXY_AGENT]).new_from_index(0, n)
+    if outreach.unmarked_proxy_share > 0:
+        unmarked = (rng.random(spec.leads) < outreach.unmarked_proxy_share)[lead]
+        hours = at + _minutes(2.0 + rng.lognormal(np.log(45.0), 1.2, n))
+        fetched_at = np.where(unmarked, hours, fetched_at)
+        agents = pl.Series([PROXY_AGENT, UNMARKED_AGENT])
+        machine_agent = agents.gather(unmarked.astype(np.int64))
     parts = [
         _events(row, arrived, "delivered", at, person=False),
         _events(row, ~arrived, "bounced", at, person=False, bounce="hard"),
-        _events(
-            row, machine_open, "opened", at + _seconds(1 + 19 * rng.random(n)),
-            person=False, agent=pl.Series([PROXY_AGENT]).new_from_index(0, n),
-        ),
+        _events(row, machine_open, "opened", fetched_at, person=False, agent=machine_agent),
         _events(
             row, machine_click, "clicked", at + _seconds(2 + 10 * rng.random(n)),
             person=False, agent=pl.Series([SCANNER_AGENT]).new_from_index(0, n), link=True,

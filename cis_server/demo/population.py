@@ -58,6 +58,8 @@ def draw_population(spec: ClientSpec, rng: np.random.Generator, as_of: dt.dateti
     contacted, first_contact = _contact_days(spec, rng, as_of)
     true_title = _weighted(rng, n, _title_weights(spec))
     industry = _weighted(rng, n, _industry_weights(spec))
+    if spec.outreach.late_industry is not None:
+        industry = _industry_of_late(spec, industry, first_contact, rng, as_of)
     size = _weighted(rng, n, [row[3] for row in catalogue.SIZE_RANGES])
     place = _weighted(rng, n, [row.weight for row in catalogue.PLACES])
     source = _weighted(rng, n, [row[1] for row in catalogue.CRM_SOURCES])
@@ -116,6 +118,22 @@ def _title_weights(spec: ClientSpec) -> list[float]:
 
 def _industry_weights(spec: ClientSpec) -> list[float]:
     return [weight * spec.industry_weights.get(name, 1.0) for name, weight in catalogue.INDUSTRIES]
+
+
+def _industry_of_late(
+    spec: ClientSpec,
+    industry: Codes,
+    first_contact: NDArray[np.datetime64],
+    rng: np.random.Generator,
+    as_of: dt.datetime,
+) -> Codes:
+    """Half of the late leads in the late industry, none of the others."""
+    names = [name for name, _ in catalogue.INDUSTRIES]
+    late = names.index(spec.outreach.late_industry or "")
+    other = (late + 1) % len(names)
+    since = np.datetime64(as_of.date(), "D") - np.timedelta64(round(spec.outreach.late_days), "D")
+    chosen = (first_contact > since) & (rng.random(len(industry)) < 0.5)
+    return np.where(chosen, late, np.where(industry == late, other, industry))
 
 
 def _people(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cis_server.demo import catalogue
 from cis_server.demo.truth import Effects
 from cis_server.domain.clients import Icp
 from cis_server.domain.vocabulary import WELL_KNOWN_CHANNELS
@@ -52,6 +53,9 @@ class Outreach:
     """Share of leads whose tier decides which channels they get."""
     privacy_proxy_share: float = 0.35
     """Leads whose mail is fetched by a proxy seconds after delivery."""
+    unmarked_proxy_share: float = 0.0
+    """Share of those whose proxy gives no name and fetches within hours, so that its opens cannot
+    be told from a person's."""
     scanner_share: float = 0.06
     """Leads whose links are clicked by a scanner seconds after delivery."""
     open_rate: float = 0.34
@@ -72,6 +76,10 @@ class Outreach:
     """Sigma of the logarithm of that delay."""
     missing_zone_share: float = 0.06
     """Leads whose time zone is not recorded."""
+    late_industry: str | None = None
+    """An industry that nobody was contacted in before the last `late_days` days, and half of the
+    leads since: what is new has had little time to fail."""
+    late_days: float = 60.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,3 +118,6 @@ class ClientSpec:
             raise ValueError("a sequence has 1 to 12 touches")
         if unknown := {channel for plan in plans for channel in plan} - set(CHANNELS):
             raise ValueError(f"unknown channels {sorted(unknown)}")
+        late = self.outreach.late_industry
+        if late is not None and late not in {name for name, _ in catalogue.INDUSTRIES}:
+            raise ValueError(f"unknown industry {late!r}")

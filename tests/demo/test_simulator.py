@@ -12,6 +12,7 @@ import statsmodels.api as sm
 from polars.testing import assert_frame_equal
 
 from cis_server.demo.dataset import to_dataset
+from cis_server.demo.engagement import UNMARKED_AGENT
 from cis_server.demo.simulator import TABLES, Simulation, simulate
 from cis_server.demo.specs import ClientSpec, Outreach
 from cis_server.demo.truth import DealEffects, Effects, ShowEffects, TrueRate, WeekPeak
@@ -251,6 +252,32 @@ def test_machines_open_within_seconds_and_people_do_not(planted: Simulation) -> 
     assert seconds.filter(proxied).max() < 60 <= seconds.filter(~proxied).min()
     share = proxied.sum() / len(delivered)
     assert share == pytest.approx(0.35, abs=0.02)
+
+
+def test_proxies_may_hide_what_they_are() -> None:
+    outreach = Outreach(unmarked_proxy_share=0.5, privacy_proxy_share=0.4)
+    spec = ClientSpec(client_id="hidden", leads=2_000, outreach=outreach)
+    events = simulate([spec], seed=4, as_of=AS_OF).tables["email_events"]
+    opened = events.filter(pl.col("event_type") == "opened")
+    agents = opened["user_agent"]
+    hidden, named = (agents == UNMARKED_AGENT).sum(), agents.str.contains("GoogleImageProxy").sum()
+    assert hidden / (hidden + named) == pytest.approx(0.5, abs=0.06)
+    delivered = events.filter(pl.col("event_type") == "delivered").height
+    assert (hidden + named) / delivered == pytest.approx(0.4, abs=0.04)
+
+
+def test_an_industry_may_be_new() -> None:
+    outreach = Outreach(late_industry="Energy", late_days=60.0, history_days=150)
+    spec = ClientSpec(client_id="late", leads=4_000, outreach=outreach)
+    dataset = to_dataset(simulate([spec], seed=4, as_of=AS_OF), "late", EVERYTHING)
+    leads = dataset.leads.filter(pl.col("industry").is_not_null())
+    late = pl.col("first_contacted_at") > AS_OF - dt.timedelta(days=58)
+    share = leads.filter(late).select((pl.col("industry") == "Energy").mean()).item()
+    assert share == pytest.approx(0.5, abs=0.05)
+    early = pl.col("first_contacted_at") < AS_OF - dt.timedelta(days=62)
+    assert not leads.filter(early)["industry"].is_in(["Energy"]).any()
+    with pytest.raises(ValueError, match="unknown industry"):
+        ClientSpec(client_id="typo", outreach=Outreach(late_industry="Enrgy"))
 
 
 def test_people_open_before_they_reply(planted: Simulation) -> None:

@@ -1,0 +1,1 @@
+"""What is measured: functions from a seed to figures, one module a group of scenarios."""
