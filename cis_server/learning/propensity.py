@@ -4,8 +4,9 @@ Encoded attributes, components and signals of a lead at first contact enter a lo
 with a Gaussian prior of precision lambda on every coefficient. Numbers are standardised and levels
 are 0/1, so a coefficient is a log-odds per standard deviation or of a level against the reference,
 and lambda = 1 says that most of them lie within +-1.6. A level whose few leads all failed keeps a
-modest coefficient however often the fit is repeated. lambda is chosen by forward chaining: fitted
-on the past, judged by the log-loss of what follows.
+modest coefficient however often the fit is repeated. lambda is the one under which the outcomes
+are most probable (the evidence, MacKay 1992). Where a client shares, what the others say is the
+prior of all columns they have, and lambda is left for those they do not (`learning.pooling`).
 
 The model is judged on the last `TEST_SHARE` of the leads in time, against the lead score that is in
 force. Then it is fitted again on all of them, and calibrated by Platt's scaling of predictions that
@@ -29,7 +30,6 @@ from cis_server.learning.calibration import (
     Platt,
     fit_platt,
     fit_score,
-    mean_shift,
 )
 from cis_server.learning.challenger import challenger_report
 from cis_server.learning.design import bounded_space, design, taken
@@ -58,7 +58,7 @@ from cis_server.learning.time_order import TimeOrder, TimeSplit
 from cis_server.scoring.features import RawValue
 from cis_server.stats.arrays import FloatArray, IntArray
 from cis_server.stats.confidence import confidence
-from cis_server.stats.logistic import GaussianPrior, LogisticFit, fit_logistic
+from cis_server.stats.logistic import GaussianPrior, LogisticFit, fit_logistic, log_evidence
 
 TARGET: Final = "converted"
 MINIMUM_LEADS: Final = 50
@@ -70,7 +70,6 @@ MOST_LEADS: Final = 200_000
 PENALTIES: Final = (512.0, 128.0, 32.0, 8.0, 2.0, 0.5)
 """Candidates for lambda, strongest first."""
 
-_FOLDS = 3
 _CALIBRATION_FOLDS = 4
 _LEVEL = 0.8
 # Precision of the intercept: only keeps it finite.
@@ -310,7 +309,7 @@ def _judged(
         return replace(counts, gates=gates, reason=reason), {}
     space = train.space(pool)
     x = design(space, train.raw, len(train.y))
-    penalty = _penalty(x, train, space, pool)
+    penalty = _penalty(x, train.y, space, pool)
     fit = fit_logistic(x, train.y, prior=_prior(pool, space, penalty))
     platt, _ = _out_of_time(x, train, _prior(pool, space, penalty))
     trained = platt.probability(fit.log_odds(x))
@@ -358,26 +357,22 @@ def _judged(
     return outcome, report
 
 
-def _penalty(x: FloatArray, train: _Past, space: FeatureSpace, pool: PooledPrior | None) -> float:
-    """The lambda with the lowest log-loss on what follows each past; ties to the stronger one.
+def _penalty(x: FloatArray, y: FloatArray, space: FeatureSpace, pool: PooledPrior | None) -> float:
+    """The lambda with the highest evidence; ties to the stronger one.
 
-    The mean of each stretch is left free: a rate that moves over time says nothing about lambda.
+    Not by what predicts the next stretch best: where the business moves, that asks for a model that
+    says nothing, and whether a moving model may go live is for the gates to say.
     """
-    losses = np.zeros(len(PENALTIES))
-    priors = [_prior(pool, space, penalty) for penalty in PENALTIES]
-    for fold in train.time.forward_chaining(_FOLDS):
-        y, later = train.y[fold.before], train.y[fold.after]
-        if not len(later) or not 0 < y.sum() < len(y):
-            continue
-        before, after = _rows(x, fold.before), _rows(x, fold.after)
-        start: tuple[float, FloatArray] | None = None
-        for i, prior in enumerate(priors):
-            fit = fit_logistic(before, y, prior=prior, start=start, tolerance=1e-4)
-            start = fit.intercept, fit.coefficients
-            eta = fit.log_odds(after)
-            eta += mean_shift(eta, later)
-            losses[i] += float(np.sum(np.logaddexp(0.0, eta) - later * eta))
-    return PENALTIES[int(np.argmin(np.round(losses, 9)))]
+    best, highest = PENALTIES[0], -np.inf
+    start: tuple[float, FloatArray] | None = None
+    for penalty in PENALTIES:
+        prior = _prior(pool, space, penalty)
+        fit = fit_logistic(x, y, prior=prior, start=start, tolerance=1e-4)
+        start = fit.intercept, fit.coefficients
+        evidence = round(log_evidence(fit, prior), 6)
+        if evidence > highest:
+            best, highest = penalty, evidence
+    return best
 
 
 def _out_of_time(x: FloatArray, past: _Past, prior: GaussianPrior) -> tuple[Platt, int]:
@@ -410,7 +405,7 @@ def _fitted_on_all(
     past: _Past, space: FeatureSpace, version: str, target: str, pool: PooledPrior | None
 ) -> tuple[PropensityModel, dict[str, Any]]:
     x = design(space, past.raw, len(past.y))
-    penalty = _penalty(x, past, space, pool)
+    penalty = _penalty(x, past.y, space, pool)
     prior = _prior(pool, space, penalty)
     platt, folds = _out_of_time(x, past, prior)
     fit = fit_logistic(x, past.y, prior=prior)

@@ -168,6 +168,23 @@ def fit_logistic(
     )
 
 
+def log_evidence(fit: LogisticFit, prior: GaussianPrior) -> float:
+    """Log of the marginal likelihood of the data under a prior, by Laplace's approximation.
+
+    log L(mode) - (mode - mu)' P (mode - mu) / 2 + log|P| / 2 - log|H| / 2 (MacKay 1992, "Bayesian
+    interpolation"), up to nothing: priors of the same data can be compared by it.
+
+    Args:
+        fit: under that prior.
+        prior: with a precision that can be inverted.
+    """
+    deviation = np.append(fit.intercept, fit.coefficients) - prior.mean
+    spread = float(np.linalg.slogdet(fit.covariance)[1])
+    held = float(np.linalg.slogdet(prior.precision)[1])
+    pull = float(deviation @ prior.precision @ deviation)
+    return fit.log_likelihood + (held + spread - pull) / 2.0
+
+
 def _prior(
     prior_precision: FloatArray | float,
     prior_mean: FloatArray | None,
