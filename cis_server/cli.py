@@ -129,6 +129,11 @@ def _parser() -> argparse.ArgumentParser:
     rerun.add_argument("--client", required=True, metavar="ID", help="the client")
     rerun.add_argument("--run", required=True, metavar="ID", help="the run")
 
+    replay = _command(commands, "replay", _replay, "what a version would have done to past leads")
+    from cis_server.reports.replay import add_arguments as add_replay_arguments
+
+    add_replay_arguments(replay)
+
     demo = _command(commands, "demo", _demo, "the whole story in a terminal, with planted truth")
     demo.add_argument("--once", action="store_true", help="end by itself, then stop the server")
 
@@ -326,6 +331,15 @@ def _rerun(args: argparse.Namespace, settings: Settings) -> int:
     verdict = f"{len(found)} figures differ" if found else "every figure is the same"
     sys.stdout.write(f"{compared.compared} patterns and versions made again; {verdict}\n")
     return EXIT_FAILED if found else EXIT_OK
+
+
+def _replay(args: argparse.Namespace, settings: Settings) -> int:
+    _bound_threads()
+    _prepare_kernels(settings.kernel_cache)
+    from cis_server.bootstrap import now
+    from cis_server.reports.replay import run as run_replay
+
+    return run_replay(args, settings, now)
 
 
 def _days(text: str) -> int:
