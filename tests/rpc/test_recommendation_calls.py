@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from cis_client import Client
+from cis_client.cli import main
 from cis_client.errors import FailedPrecondition, InvalidArgument, NotFound
 from cis_client.v1 import learning_service_pb2 as learning
 from cis_server.domain.experiments import PowerPlan
@@ -233,3 +234,29 @@ def test_unknown_clients_and_tokens(api: Client, tenant_id: str) -> None:
                 learning.GetRecommendationsRequest(client_id=tenant_id, page_token=token)
             )
         assert wrong.value.violations[0].field == "page_token"
+
+
+def test_the_command_lists_and_decides(
+    target: str, tenant_id: str, save: Save, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def cis(*arguments: str) -> str:
+        assert main([*arguments, "--client", tenant_id, "--target", target]) == 0
+        return capsys.readouterr().out
+
+    assert "nothing is proposed" in cis("recommendations")
+    plan = PowerPlan(base_rate=0.1, leads_per_variant=700, expected_days=31.0)
+    save(tenant_id, [proposal(1, 5.0), proposal(2, 3.0, power_plan=plan)])
+    table = cis("recommendations")
+    assert table.index("Use more: angle 1") < table.index("Use more: angle 2")
+    assert "+4.0 to +6.0" in table
+    assert "700 per variant" in cis("recommendations", "--long")
+    number = str(uuid.UUID(int=1))
+    done = cis("recommendation", "accept", number, "--approver", "Ann", "--comment", "try it")
+    assert "accepted" in done
+    assert "try it" in done
+    assert "angle 1" not in cis("recommendations")
+    assert '"RECOMMENDATION_STATE_ACCEPTED"' in cis("recommendations", "--state", "all", "--json")
+    refused = main(["recommendation", "reject", number, "--approver", "Ann", "--client", tenant_id,
+                    "--target", target])  # fmt: skip
+    assert refused == 4
+    assert "accepted by Ann" in capsys.readouterr().err
