@@ -39,8 +39,8 @@ from cis_server.persistence.models import (
 )
 from cis_server.persistence.patterns import NewPattern, save_outcomes, save_patterns
 from cis_server.persistence.pooling import save_contributions
-from cis_server.persistence.rederive import drain_dirty
 from cis_server.persistence.recommendations import save_recommendations
+from cis_server.persistence.rederive import drain_dirty
 from cis_server.persistence.registry import obstacle_to_learning
 from cis_server.persistence.runs import finish_run
 
