@@ -36,6 +36,7 @@ from cis_client.client import Client
 from cis_client.errors import NotFound
 from cis_client.v1.learning_service_pb2 import (
     CheckHealthRequest,
+    CheckHealthResponse,
     GetLearningRunRequest,
     LearnRequest,
     LearnResult,
@@ -345,7 +346,7 @@ def runs(client: Client, arguments: argparse.Namespace, console: Console) -> int
 
 
 def health(client: Client, arguments: argparse.Namespace, console: Console) -> int:
-    """Says what the server's health service says, and warnings about a client's patterns."""
+    """Says what the server's health service says, and warnings about what clients learned."""
     services = ["", *dict.fromkeys(rpc.service for rpc in RPCS.values())]
     states = {name: _status(client, name) for name in services}
     serving = all(state is ServingStatus.SERVING for state in states.values())
@@ -355,6 +356,8 @@ def health(client: Client, arguments: argparse.Namespace, console: Console) -> i
     warnings = None
     if arguments.client is not None:
         warnings = client.check_health(CheckHealthRequest(client_id=arguments.client))
+    elif arguments.all:
+        warnings = _all_warnings(client)
     if console.as_json:
         found: dict[str, Any] = {name: state.name for name, state in states.items()}
         body: dict[str, Any] = {"serving": serving, "services": found}
@@ -364,6 +367,16 @@ def health(client: Client, arguments: argparse.Namespace, console: Console) -> i
     else:
         console.blocks([table.text(), *(health_report(warnings) if warnings is not None else ())])
     return DONE if serving else PARTLY
+
+
+def _all_warnings(client: Client) -> CheckHealthResponse:
+    """The pages of all clients as one answer."""
+    whole = client.check_health(CheckHealthRequest())
+    while whole.next_page_token:
+        page = client.check_health(CheckHealthRequest(page_token=whole.next_page_token))
+        whole.clients.extend(page.clients)
+        whole.next_page_token = page.next_page_token
+    return whole
 
 
 def _status(client: Client, service: str) -> ServingStatus:

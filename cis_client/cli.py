@@ -20,6 +20,7 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
+from cis_client._backfill import backfill
 from cis_client._commands import (
     DONE,
     PARTLY,
@@ -236,6 +237,18 @@ def _learn_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--validity-days", type=int, metavar="N", help="days it stays fresh (14)")
 
 
+def _backfill_arguments(parser: argparse.ArgumentParser) -> None:
+    scope = parser.add_mutually_exclusive_group(required=True)
+    scope.add_argument("--client", metavar="ID", help="work up one client's history")
+    scope.add_argument(
+        "--all", action="store_true", help="every client with touches and without valid patterns"
+    )
+    parser.add_argument("--follow", action="store_true", help="show progress and the result")
+    parser.add_argument("--force", action="store_true", help="though there are valid patterns")
+    parser.add_argument("--dry-run", action="store_true", help="count what would change")
+    parser.add_argument("--lookback-days", type=int, metavar="N", help="days to look back (90)")
+
+
 def _patterns_arguments(parser: argparse.ArgumentParser) -> None:
     _client_argument(parser)
     parser.add_argument(
@@ -271,7 +284,11 @@ def _runs_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def _health_arguments(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("--client", metavar="ID", help="warnings about this client's patterns too")
+    whose = parser.add_mutually_exclusive_group()
+    whose.add_argument("--client", metavar="ID", help="warnings about this client's learning too")
+    whose.add_argument(
+        "--all", action="store_true", help="warnings about every client that may learn too"
+    )
 
 
 def _client_argument(parser: argparse.ArgumentParser) -> None:
@@ -290,6 +307,7 @@ _COMMANDS: Iterable[
     ("timing", timing, "say when to contact a lead", _timing_arguments),
     ("channels", channels, "say through which channel", _channels_arguments),
     ("learn", learn, "learn from outcomes", _learn_arguments),
+    ("backfill", backfill, "work up a client's history, then learn", _backfill_arguments),
     ("patterns", patterns, "show what was learned", _patterns_arguments),
     ("weights", weights, "show the weights of the score", _weights_arguments),
     ("runs", runs, "show learning runs", _runs_arguments),

@@ -335,6 +335,27 @@ class Learning(learning_service_pb2_grpc.LearningServiceServicer):
             context.abort(grpc.StatusCode.UNAVAILABLE, "this process was killed")
         yield learning.LearnResponse(result=RESULT)
 
+    def Backfill(
+        self, request: learning.BackfillRequest, context: grpc.ServicerContext
+    ) -> Iterator[learning.BackfillResponse]:
+        progress = learning.LearnProgress(run_id="run-1", client_id="acme", stage="mark")
+        yield learning.BackfillResponse(progress=progress)
+        if request.client_id == "breaks":
+            context.abort(grpc.StatusCode.UNAVAILABLE, "this process was killed")
+        done = learning.ClientBackfillResult(
+            client_id="acme",
+            touches_marked=7,
+            marks_cleared=2,
+            snapshots_rebuilt=1_200,
+            leads_scored=30,
+            message="6 of 6 patterns found",
+            learned=RESULT.clients[0],
+        )
+        left_out = learning.SkippedClient(client_id="idle", reason="3 touches")
+        yield learning.BackfillResponse(
+            result=learning.BackfillResult(run_id="run-1", clients=[done], skipped=[left_out])
+        )
+
     def GetLearningRun(
         self, _request: learning.GetLearningRunRequest, _context: grpc.ServicerContext
     ) -> learning.GetLearningRunResponse:
@@ -362,9 +383,16 @@ class Learning(learning_service_pb2_grpc.LearningServiceServicer):
             severity=learning.SEVERITY_HIGH,
             remedy="learn again",
         )
-        client = learning.ClientHealth(client_id=request.client_id, warnings=[warning])
+        if request.HasField("client_id"):
+            client = learning.ClientHealth(client_id=request.client_id, warnings=[warning])
+            return learning.CheckHealthResponse(
+                clients=[client], clients_checked=1, with_warnings=1, total_warnings=1
+            )
+        name = request.page_token or "acme"
         return learning.CheckHealthResponse(
-            clients=[client], clients_checked=1, with_warnings=1, total_warnings=1
+            clients=[learning.ClientHealth(client_id=name, warnings=[warning])],
+            clients_checked=2,
+            next_page_token="" if request.page_token else "beta",
         )
 
 

@@ -284,6 +284,33 @@ def test_health(cis: Run) -> None:
     assert len(json.loads(out)["services"]) == 9
 
 
+def test_health_of_every_client(cis: Run) -> None:
+    code, out, _ = cis("health", "--all")
+    assert code == 0
+    for client in ("acme", "beta"):
+        assert f"{client} high expired who the pattern is 20 days old learn again" in lines(out)
+    code, out, _ = cis("health", "--all", "--json")
+    assert [each["client_id"] for each in json.loads(out)["health"]["clients"]] == ["acme", "beta"]
+
+
+def test_backfill(cis: Run, server: CliServer) -> None:
+    code, out, _ = cis("backfill", "--client", "acme")
+    assert (code, out) == (0, "run run-1 is under way: cis runs --run run-1\n")
+    code, out, err = cis("backfill", "--all", "--follow")
+    assert code == 0
+    assert "mark" in err
+    assert "acme 7 2 1 200 30 6 of 6 patterns found" in lines(out)
+    assert "idle 0 3 touches" in lines(out)
+    # What was then learned is told as after Learn.
+    assert "authority 0.2500 0.3500 0.3500 0.3000–0.4000" in lines(out)
+    # The process that streams is killed; the run goes on and is found again.
+    server.learning.polls = 0
+    code, out, _ = cis("backfill", "--client", "breaks", "--follow", "--json")
+    assert code == 0
+    assert server.learning.polls == 2
+    assert json.loads(out)["run_id"] == "run-1"
+
+
 def test_health_of_a_server_that_takes_no_calls(capsys: pytest.CaptureFixture[str]) -> None:
     with serving() as drained:
         drained.health.enter_graceful_shutdown()
