@@ -30,7 +30,7 @@ from cis_server.domain.content import PERSONALISATION
 from cis_server.domain.dataset import Dataset
 from cis_server.domain.envelope import FlagEffect
 from cis_server.domain.rates import SegmentRate
-from cis_server.domain.vocabulary import PatternType
+from cis_server.domain.vocabulary import PatternStatus, PatternType
 from cis_server.domain.what_pattern import (
     LinkEffectiveness,
     OptimalLength,
@@ -98,9 +98,26 @@ class _Detection:
         self._add_flags()
         self._add_lengths()
         self._judged = self._segments.judged()
+        self._require_content()
         whole, *channels = self._parts
         by_channel = {str(part.channel): self._part_pattern(part) for part in channels}
         return replace(self._part_pattern(whole), by_channel=by_channel)
+
+    def _require_content(self) -> None:
+        """Where nothing of any message is known, there is no pattern, whatever else went well.
+
+        Raises:
+            InsufficientData: no touch has a value of any dimension.
+        """
+        whole = self._parts[0]
+        faults = [s for s in self._blocks[None].statuses if s.status is PatternStatus.ERROR]
+        silent = all(not counts.n.any() for counts in self._counts.values())
+        if silent and not faults and not self._lengths and self._ab_tests().empty:
+            raise InsufficientData(
+                "nothing is known of what the messages say: no content, template, model or test",
+                whole.units,
+                whole.converted,
+            )
 
     def _add_words(self) -> None:
         content = self._content

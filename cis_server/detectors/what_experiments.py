@@ -43,6 +43,11 @@ class AbTests:
         channels = touches.group_by("ab_test_id").agg(pl.col("channel").unique())
         self._channels: dict[str, list[str]] = dict(channels.iter_rows())
 
+    @property
+    def empty(self) -> bool:
+        """Whether there is no test."""
+        return not self._channels
+
     def insights(self, channel: str | None = None) -> AbTestInsights | None:
         """The tests by id.
 

@@ -13,8 +13,9 @@ from sqlalchemy import Engine, text
 
 from cis_server.capture.conversion import Converter, Rejection
 from cis_server.capture.mapping import Section
-from cis_server.capture.records import RecordType, record_types
+from cis_server.capture.records import ACTIVITIES, RecordType, record_types
 from cis_server.capture.row_rules import RowRules
+from cis_server.importing.content import measure_content
 from cis_server.importing.files import Source, open_source
 from cis_server.importing.progress import Progressing
 from cis_server.importing.report import FileReport, ImportReport
@@ -111,6 +112,8 @@ class _File:
             self.read += len(texts.lines) + len(texts.broken)
             batch = self.converter.convert(texts.lines, texts.columns)
             self.rules.apply(batch)
+            if self.record is ACTIVITIES:
+                measure_content(batch, staging.recipients)
             self.rejected += texts.broken + batch.rejected
             staging.add(batch.lines, batch.columns)
             progress.advance(texts.done, self.read)

@@ -7,7 +7,7 @@ lead that has reached an outcome does not become new again, and a row never move
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -16,6 +16,7 @@ from sqlalchemy import Connection, text
 from sqlalchemy.dialects.postgresql import insert
 
 from cis_server.domain.clients import ClientPolicy, ClientRecord
+from cis_server.domain.lead import Lead
 from cis_server.domain.vocabulary import LeadStatus, Promotion
 from cis_server.persistence.client_rows import client_values
 from cis_server.persistence.tables import clients, metadata
@@ -116,6 +117,23 @@ class Staging:
             for row in zip(lines, *(columns[name] for name in self._columns), strict=True):
                 copy.write_row(row)
 
+    def recipients(self, lead_ids: Iterable[str]) -> dict[str, Lead]:
+        """What messages may name of the leads they are for: first name, company and industry."""
+        found = self._run(
+            "SELECT lead_id, first_name, company_name, industry FROM leads"
+            " WHERE client_id = :client AND lead_id = ANY(:leads)",
+            leads=sorted(lead_ids),
+        )
+        return {
+            row.lead_id: Lead(
+                lead_id=row.lead_id,
+                first_name=row.first_name,
+                company_name=row.company_name,
+                industry=row.industry,
+            )
+            for row in found
+        }
+
     def merge(self) -> Merge:
         """Bring the staged rows into their table."""
         if not self._columns:
@@ -180,6 +198,8 @@ class Staging:
         columns = [name for name in self._columns if name in table.columns]
         if "timezone_guess" in self._columns and "timezone" not in columns:
             columns.append("timezone")
+        if "content_measured" in self._columns and "content_snapshot" not in columns:
+            columns.append("content_snapshot")
         values, merged = [], {}
         for name in columns:
             column = table.columns[name]
@@ -187,6 +207,9 @@ class Staging:
             if name == "timezone" and "timezone_guess" in self._columns:
                 values.append(f"coalesce({stated}, old.timezone, s.timezone_guess)")
                 merged[name] = "coalesce(excluded.timezone, x.timezone)"
+            elif name == "content_snapshot" and "content_measured" in self._columns:
+                values.append(self._content(stated))
+                merged[name] = f"coalesce(excluded.{name}, x.{name})"
             elif column.nullable or name in (plan.key, "lead_id"):
                 values.append(stated)
                 merged[name] = f"coalesce(excluded.{name}, x.{name})"
@@ -215,6 +238,18 @@ class Staging:
             f" ON CONFLICT (client_id, {plan.key}) {conflict}"
             " RETURNING x.lead_id, (x.xmax = 0) AS inserted"
         )
+
+    def _content(self, stated: str) -> str:
+        """The stated snapshot with what was measured of the text, unless the text was measured
+        before, by whoever captured the touch or by an import of the same words."""
+        body = "s.full_message_body" if "full_message_body" in self._columns else "NULL::text"
+        new = (
+            "old.content_snapshot IS NULL OR"
+            f" {body} IS NOT NULL AND (NOT jsonb_exists(old.content_snapshot, 'word_count')"
+            f" OR old.full_message_body <> {body})"
+        )
+        measured = f"CASE WHEN {new} THEN s.content_measured::jsonb END"
+        return f"nullif(coalesce({stated}::jsonb, '{{}}') || coalesce({measured}, '{{}}'), '{{}}')"
 
     def _names(self) -> dict[str, str]:
         return {"staged": self._staged, "table": self._plan.table, "key": self._plan.key}

@@ -283,6 +283,23 @@ def test_missing_is_missing_and_not_false() -> None:
     assert bare.template_performance is not None
 
 
+def test_messages_of_which_nothing_is_known_are_no_pattern() -> None:
+    data = simulated(7, 1500)
+    unknown = ("content", "template_id", "ab_test_id", "ab_variant", "ai_model", "prompt_version")
+    bare = replace(
+        data,
+        activities=data.activities.with_columns(
+            *(pl.lit(None, pl.String).alias(name) for name in unknown), links=pl.lit(0, pl.Int64)
+        ),
+    )
+    with pytest.raises(InsufficientData, match="nothing is known") as finding:
+        detect_what(bare)
+    assert finding.value.sample > finding.value.converted > 0
+    # One template is something to tell, even if there is nothing to compare it with.
+    one = bare.activities.with_columns(template_id=pl.lit("spring"))
+    assert detect_what(replace(bare, activities=one)).envelope.sample_size == finding.value.sample
+
+
 SNAPSHOTS = (
     '{"cta_type": "soft_ask", "cta_used": "quick call", "link_count": 2, "word_count": 9,'
     ' "has_attachment": true, "pain_points_used": ["time", "cost", "time"]}',

@@ -117,6 +117,48 @@ def test_a_messy_export_of_leads(database: Engine, tmp_path: Path) -> None:
     ) == [("acme", "trialing", "auto")]
 
 
+def test_what_messages_say_is_measured(database: Engine, tmp_path: Path) -> None:
+    leads = written(
+        tmp_path,
+        "l.csv",
+        "lead_id,first_name,company_name,industry\na,Ann,Acme Ltd,Mining\nb,Bob,,\n",
+    )
+    header = "id,lead_id,channel,action,occurred_at,subject,body\n"
+    touches = written(
+        tmp_path,
+        "a.csv",
+        f"{header}"
+        'm1,a,email,sent,2024-03-04,Quick question,"Hi Ann, does Acme save time?"\n'
+        "m2,b,email,sent,2024-03-04,Hello Bob,\n"
+        "m3,b,email,sent,2024-03-05,,Hi Bob\n"
+        "m4,a,phone,sent,2024-03-05,,\n"
+        "m5,a,email,replied,2024-03-06,Re: Quick question,Call me\n",
+    )
+    files = {"leads": leads, "activities": touches}
+    run(database, **files)
+    query = "SELECT idempotency_key, content_snapshot FROM activities ORDER BY 1"
+    found = dict(select(database, query))
+    whole = found["m1"]
+    assert (whole["word_count"], whole["question_count"]) == (6, 1)
+    assert whole["has_first_name"] is whole["has_company_mention"] is True
+    assert whole["has_industry_specific"] is False
+    # Without a body its words are unknown, not none.
+    assert found["m2"].keys() == {"channel", "subject_word_count", "subject_patterns"}
+    assert (found["m3"]["has_first_name"], found["m3"]["has_company_mention"]) == (True, None)
+    assert (found["m4"], found["m5"]) == (None, None)
+    assert [counts(report)[2:4] for report in run(database, **files).values()] == [(0, 2), (0, 5)]
+
+    # What the capturing engine measured stands until the words are others.
+    with database.begin() as connection:
+        mark = "content_snapshot || '{\"word_count\": 99}'"
+        connection.execute(text(f"UPDATE activities SET content_snapshot = {mark}"))
+    run(database, **files)
+    assert dict(select(database, query))["m1"]["word_count"] == 99
+    changed = written(tmp_path, "a2.csv", f"{header}m1,a,email,sent,2024-03-04,,Hi Ann again\n")
+    run(database, activities=changed)
+    assert dict(select(database, query))["m1"]["word_count"] == 3
+
+
 def history(tmp_path: Path) -> dict[str, Path]:
     """Files of two leads with touches, a meeting and a deal."""
     return {
