@@ -160,7 +160,11 @@ def _interval(
     variance = float(np.square(scores).sum())
     if speaking > 1 and variance > 0.0:
         variance *= speaking / (speaking - 1)
-        worth = value * (1.0 - value) / variance
+        # A few heavy units that happened not to convert would seem certain: their weight says at
+        # most as much as so many equal ones (measured: coverage .82 without this where the value
+        # rests on 38 effective choices, .94 with it).
+        effective = float(weight.sum() ** 2 / np.square(weight).sum())
+        worth = min(effective, value * (1.0 - value) / variance)
         # The variance is itself estimated, on one degree of freedom less than there are units.
         worth *= (_Z90 / float(laws.t.ppf(0.95, speaking - 1))) ** 2
     return jeffreys(value * worth, worth)
