@@ -26,7 +26,6 @@ from cis_client._reports import (
     score_report,
     tier_table,
     timing_report,
-    weights_report,
 )
 from cis_client._scoring_files import ScoredFile, ScoredRow, Summary, score_rows
 from cis_client._tables import UNKNOWN, Table, facts, number, percent
@@ -44,7 +43,6 @@ from cis_client.v1.learning_service_pb2 import (
 )
 from cis_client.v1.pattern_service_pb2 import (
     GetPatternRequest,
-    GetWeightsRequest,
     ListPatternsRequest,
 )
 from cis_client.v1.recommendation_service_pb2 import GetChannelsRequest, GetTimingRequest
@@ -322,13 +320,6 @@ def patterns(client: Client, arguments: argparse.Namespace, console: Console) ->
         return DONE
     answer = client.get_pattern(GetPatternRequest(client_id=arguments.client, type=arguments.type))
     console.answer(answer, pattern_report(answer, arguments.top))
-    return DONE
-
-
-def weights(client: Client, arguments: argparse.Namespace, console: Console) -> int:
-    """Shows the weights in force."""
-    answer = client.get_weights(GetWeightsRequest(client_id=arguments.client))
-    console.answer(answer, weights_report(answer))
     return DONE
 
 

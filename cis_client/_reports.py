@@ -163,6 +163,9 @@ def weights_report(answer: GetWeightsResponse) -> Iterator[str]:
     sample = ""
     if answer.sample_size:
         sample = f"{number(answer.sample_size)} leads, {number(answer.converted)} converted"
+    rollout = ""
+    if answer.HasField("rollout_version"):
+        rollout = f"{answer.rollout_version}, to {answer.rollout_percentage} % of the leads"
     yield facts(
         (
             ("in force", origin),
@@ -170,13 +173,18 @@ def weights_report(answer: GetWeightsResponse) -> Iterator[str]:
             ("learned from", sample),
             ("learned, not live", answer.learned_version),
             ("before it", answer.previous_version),
+            ("being rolled out", rollout),
         )
     )
-    learned = answer.learned_weights if answer.HasField("learned_weights") else None
-    table = Table(("component", "in force", "default", *(["learned"] if learned else [])))
+    headings = ["component", "in force", "default"]
     columns = [weight_cells(answer.weights), weight_cells(answer.default_weights)]
-    if learned:
-        columns.append(weight_cells(learned))
+    if answer.HasField("learned_weights"):
+        headings.append("learned")
+        columns.append(weight_cells(answer.learned_weights))
+    if answer.HasField("rollout_weights"):
+        headings.append("rolled out")
+        columns.append(weight_cells(answer.rollout_weights))
+    table = Table(headings)
     for name, *cells in zip(COMPONENTS, *columns, strict=True):
         table.add(name, *cells)
     yield table.text()
@@ -318,7 +326,7 @@ def _client_report(result: ClientLearnResult) -> Iterator[str]:
     yield patterns.text()
     yield _weights_block(result)
     if result.HasField("evaluation"):
-        yield _evaluation("weights on outcomes not seen", result.evaluation)
+        yield evaluation_report("weights on outcomes not seen", result.evaluation)
     if result.gates:
         yield gates_table(result.gates, "gates of the weights").text()
     for model in result.propensity:
@@ -373,12 +381,13 @@ def _propensity_report(model: PropensityResult) -> Iterator[str]:
         f"conversion model ({field_word(model, 'target')})",
     )
     if model.HasField("evaluation"):
-        yield _evaluation("the model on outcomes not seen", model.evaluation)
+        yield evaluation_report("the model on outcomes not seen", model.evaluation)
     if model.gates:
         yield gates_table(model.gates, "gates of the model").text()
 
 
-def _evaluation(title: str, found: Evaluation) -> str:
+def evaluation_report(title: str, found: Evaluation) -> str:
+    """How good something is on outcomes it has not seen."""
     held = f"{number(found.n)} leads, {number(found.n_converted)} converted"
     pairs = [("held out", f"{held} ({found.method})" if found.method else held)]
     values = {field.name: value for field, value in found.ListFields()}

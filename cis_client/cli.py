@@ -32,9 +32,26 @@ from cis_client._commands import (
     runs,
     score,
     timing,
-    weights,
 )
 from cis_client._follow import RunFailedError
+from cis_client._models import (
+    models,
+    models_arguments,
+    promote,
+    promote_arguments,
+    reject,
+    reject_arguments,
+    rollback,
+    rollback_arguments,
+    weights,
+    weights_arguments,
+)
+from cis_client._ranking_commands import (
+    rescore,
+    rescore_arguments,
+    top_leads,
+    top_leads_arguments,
+)
 from cis_client._recommendations import (
     recommendation,
     recommendation_arguments,
@@ -266,10 +283,6 @@ def _patterns_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
-def _weights_arguments(parser: argparse.ArgumentParser) -> None:
-    _client_argument(parser)
-
-
 def _runs_arguments(parser: argparse.ArgumentParser) -> None:
     which = parser.add_mutually_exclusive_group()
     which.add_argument("--client", metavar="ID", help="only runs of this client")
@@ -291,6 +304,27 @@ def _health_arguments(parser: argparse.ArgumentParser) -> None:
     )
 
 
+def _top_leads_arguments(parser: argparse.ArgumentParser) -> None:
+    _client_argument(parser)
+    top_leads_arguments(parser)
+    parser.add_argument(
+        "--tier",
+        type=_argument(_tier),
+        action="append",
+        default=[],
+        metavar="TIER",
+        help="only leads of this tier; may be given several times",
+    )
+    parser.add_argument(
+        "--count", type=_argument(_positive), default=20, metavar="N", help="leads (default: 20)"
+    )
+
+
+def _rescore_arguments(parser: argparse.ArgumentParser) -> None:
+    _client_argument(parser)
+    rescore_arguments(parser)
+
+
 def _client_argument(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("--client", required=True, metavar="ID", help="the client")
 
@@ -304,12 +338,18 @@ _COMMANDS: Iterable[
     ]
 ] = (
     ("score", score, "score a file of leads, or explain the score of one", _score_arguments),
+    ("top-leads", top_leads, "list the best stored leads", _top_leads_arguments),
+    ("rescore", rescore, "score all active leads again", _rescore_arguments),
     ("timing", timing, "say when to contact a lead", _timing_arguments),
     ("channels", channels, "say through which channel", _channels_arguments),
     ("learn", learn, "learn from outcomes", _learn_arguments),
     ("backfill", backfill, "work up a client's history, then learn", _backfill_arguments),
     ("patterns", patterns, "show what was learned", _patterns_arguments),
-    ("weights", weights, "show the weights of the score", _weights_arguments),
+    ("weights", weights, "show the weights of the score, or set them", weights_arguments),
+    ("models", models, "show versions of weights and models", models_arguments),
+    ("promote", promote, "let a version go live, for all leads or a share", promote_arguments),
+    ("rollback", rollback, "take back what came into force last", rollback_arguments),
+    ("reject", reject, "refuse a candidate", reject_arguments),
     ("runs", runs, "show learning runs", _runs_arguments),
     (
         "recommendations",
