@@ -11,8 +11,10 @@ import datetime as dt
 import hashlib
 import json
 import os
+import platform
 import shutil
 import tempfile
+from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 from urllib.parse import quote
@@ -25,6 +27,7 @@ from cis_server.domain.tiers import tier_of
 from cis_server.errors import DataError, NotFound, StoreUnavailable
 from cis_server.persistence.connections import Role, libpq_url
 from cis_server.persistence.dataset_queries import SETTINGS, query
+from cis_server.version import code_version
 
 if TYPE_CHECKING:
     import polars as pl
@@ -36,6 +39,8 @@ FORMAT: Final = 1
 _SLICE = 32_768
 # Common file systems take names of 255 bytes.
 _NAME_MAX = 200
+# Whose versions decide how files and hashes come out.
+_WRITTEN_BY: Final = ("polars", "pyarrow", "adbc-driver-postgresql")
 # Digits of the content hash that name a folder.
 _HASH_SHOWN = 32
 
@@ -251,9 +256,12 @@ def load_dataset(place: Path) -> Dataset:
 
 
 def manifest(dataset: Dataset) -> dict[str, Any]:
-    """What a dataset is, as JSON: client, window, hash, and rows of each frame."""
+    """What a dataset is, as JSON: client, window, hash, rows of each frame, and what wrote it."""
     return {
         "format": FORMAT,
+        "code_version": code_version(),
+        "python": platform.python_version(),
+        "libraries": {name: metadata.version(name) for name in _WRITTEN_BY},
         "client_id": dataset.client_id,
         "window_start": dataset.window.start.isoformat(),
         "as_of": dataset.window.as_of.isoformat(),
