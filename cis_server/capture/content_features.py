@@ -20,6 +20,7 @@ from cis_server.capture.content_words import (
     RECENT_NEWS,
     SUBJECT_PATTERNS,
     Cta,
+    plain,
 )
 from cis_server.capture.own_text import links, own_text
 from cis_server.domain.content import NO_PATTERN, SUBJECT_LENGTHS
@@ -131,7 +132,9 @@ def _parts(sizes: list[int], single: int, each: int) -> int:
 
 def _ctas(text: str) -> list[Cta]:
     """Calls to action in the order they end; the ask of a message is its last."""
-    found = [(match.end(), cta) for cta in CTAS for match in cta.words.finditer(text)]
+    letters = plain(text)
+    asks = (cta for cta in CTAS if cta.part in letters)
+    found = [(match.end(), cta) for cta in asks for match in cta.words.finditer(text)]
     return [cta for _, cta in sorted(found, key=lambda entry: entry[0])]
 
 

@@ -18,18 +18,47 @@ GENERIC: Final = 0.5
 
 
 @dataclass(frozen=True, slots=True)
+class Word:
+    """A word or phrase, matched whole.
+
+    Attributes:
+        pattern: matches it.
+        weight: how much it tells.
+        part: letters that stand in every text with a match, in the form of `plain`. To look for
+            them costs a hundredth of the pattern, and most words are in no given message.
+    """
+
+    pattern: re.Pattern[str]
+    weight: float
+    part: str
+
+
+@dataclass(frozen=True, slots=True)
 class Lexicon:
     """Categories and the words that tell them, in order."""
 
-    category: Mapping[str, tuple[tuple[re.Pattern[str], float], ...]]
+    category: Mapping[str, tuple[Word, ...]]
 
     def found(self, text: str) -> tuple[str, ...]:
         """Categories whose distinct words in the text weigh 1 or more, in category order."""
+        letters = plain(text)
         return tuple(
             name
             for name, words in self.category.items()
-            if sum(weight for word, weight in words if word.search(text)) >= SPECIFIC
+            if sum(
+                word.weight for word in words if word.part in letters and word.pattern.search(text)
+            )
+            >= SPECIFIC
         )
+
+
+def plain(text: str) -> str:
+    """Text in which letters that patterns take for the same are the same.
+
+    Patterns without case take the dotless i and the dotted capital one for an i, case folding
+    does not.
+    """
+    return text.casefold().replace("\u0131", "i").replace("i\u0307", "i")
 
 
 def _lexicon(words: Mapping[str, tuple[str, str]]) -> Lexicon:
@@ -37,7 +66,7 @@ def _lexicon(words: Mapping[str, tuple[str, str]]) -> Lexicon:
     return Lexicon(
         {
             name: tuple(
-                (_word(entry), weight)
+                Word(_pattern(entry), weight, _longest_part(entry))
                 for listed, weight in zip(lists, (SPECIFIC, GENERIC), strict=True)
                 for entry in _entries(listed)
             )
@@ -50,9 +79,14 @@ def _entries(listed: str) -> Iterable[str]:
     return (entry.strip() for entry in listed.split(",") if entry.strip())
 
 
-def _word(entry: str) -> re.Pattern[str]:
+def _pattern(entry: str) -> re.Pattern[str]:
     body = re.escape(entry.removesuffix("*")).replace(r"\ ", r"\s+").replace("'", "['\u2019]")
     return re.compile(rf"(?<!\w){body}" + (r"\w*" if entry.endswith("*") else r"(?!\w)"), re.I)
+
+
+def _longest_part(entry: str) -> str:
+    """The longest run of letters and digits of a phrase."""
+    return max(re.split(r"[^a-z0-9]+", entry.lower()), key=len)
 
 
 PAIN_POINT_WORDS: Final = _lexicon(
@@ -126,11 +160,15 @@ class Cta:
     name: str
     kind: str
     words: re.Pattern[str]
+    part: str
+    """As in `Word`."""
 
 
 def _cta(name: str, kind: str, pattern: str | None = None) -> Cta:
     body = pattern or re.escape(name).replace(r"\ ", r"\s+")
-    return Cta(name, kind, re.compile(rf"(?<!\w){body}" + ("" if pattern else r"(?!\w)"), re.I))
+    words = re.compile(rf"(?<!\w){body}" + ("" if pattern else r"(?!\w)"), re.I)
+    # Every form of a phrase begins alike.
+    return Cta(name, kind, words, _longest_part(name.split()[0]))
 
 
 CTAS: Final = (

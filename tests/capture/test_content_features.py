@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import datetime as dt
 import json
+import re
+from collections.abc import Callable
 
 import polars as pl
 import pytest
@@ -11,7 +13,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from cis_server.capture.content_features import content_snapshot, sms_segments, subject_patterns
-from cis_server.capture.content_words import ANGLE_WORDS, CTAS, PAIN_POINT_WORDS
+from cis_server.capture.content_words import ANGLE_WORDS, CTAS, PAIN_POINT_WORDS, plain
 from cis_server.capture.own_text import links, own_text
 from cis_server.demo.simulator import simulate
 from cis_server.demo.specs import ClientSpec
@@ -259,3 +261,34 @@ def test_simulated_snapshots_are_what_the_analyser_finds() -> None:
         assert found["links"] == row["links_included"]
         compared += 1
     assert compared > 1500
+
+
+_PHRASES = [
+    word.pattern.pattern.replace(r"\s+", "  ").replace(r"\w*", "ed")
+    for lexicon in (PAIN_POINT_WORDS, ANGLE_WORDS)
+    for words in lexicon.category.values()
+    for word in words
+]
+
+
+@given(
+    st.lists(
+        st.sampled_from([re.sub(r"\(\?[^)]*\)|\[([^\]]).*?\]", r"\1", p) for p in _PHRASES])
+        | st.text("aeikls \u0130\u0131\u017f\u212ai\u0307\u00df-", max_size=8),
+        max_size=6,
+    ),
+    st.sampled_from([str.upper, str.lower, str.title, lambda text: text.replace("i", "\u0130")]),
+)
+def test_a_word_is_found_by_its_pattern_whatever_is_looked_for_first(
+    parts: list[str], write: Callable[[str], str]
+) -> None:
+    text = write(" ".join(parts))
+    for lexicon in (PAIN_POINT_WORDS, ANGLE_WORDS):
+        plainly = tuple(
+            name
+            for name, words in lexicon.category.items()
+            if sum(word.weight for word in words if word.pattern.search(text)) >= 1
+        )
+        assert lexicon.found(text) == plainly
+    for cta in CTAS:
+        assert cta.part in plain(text) or not cta.words.search(text)
