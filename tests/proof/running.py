@@ -29,12 +29,12 @@ from rich.progress import (
     TimeRemainingColumn,
 )
 
+from tests.proof import cases as cases_module
 from tests.proof.cases import Case, Figures, Results
 
 ROOT = Path(__file__).parents[2]
-MEASURED = ("demo", "detectors", "domain", "learning", "scoring", "stats")
-"""Folders of cis_server that figures depend on."""
 LIBRARIES = ("numpy", "scipy", "polars")
+"""What the figures depend on besides our own code."""
 _CHUNK = 5
 
 
@@ -130,24 +130,41 @@ def digest(case: Case) -> str:
     given = case.measure.keywords if isinstance(case.measure, partial) else {}
     module = Path(sys.modules[inner.__module__].__file__ or "")
     key = hashlib.blake2b(digest_size=8)
-    for text in (_code_digest(), _meaning(module), inner.__qualname__, repr(sorted(given.items()))):
-        key.update(text.encode() + b"\0")
+    for file in sorted(_sources(module)):
+        key.update(f"{file.relative_to(ROOT)} {_meaning(file)}\0".encode())
+    for library in LIBRARIES:
+        key.update(f"{library} {version(library)}\0".encode())
+    key.update(f"{inner.__qualname__} {sorted(given.items())!r}".encode())
     return key.hexdigest()
+
+
+def _sources(module: Path) -> set[Path]:
+    """The file of a module and of every module of ours that it imports, directly or not.
+
+    Without `cases`, which holds figures and makes none.
+    """
+    found: set[Path] = set()
+    waiting = [module]
+    while waiting:
+        file = waiting.pop()
+        if file not in found:
+            found.add(file)
+            waiting += _imported(file)
+    return found - {Path(cases_module.__file__)}
 
 
 @cache
-def _code_digest() -> str:
-    key = hashlib.blake2b(digest_size=16)
-    here = Path(__file__).parent
-    files = [here / f"{name}.py" for name in ("simulated", "naive", "reading")]
-    files.append(ROOT / "tests" / "bench" / "weights_power.py")
-    for folder in MEASURED:
-        files += sorted((ROOT / "cis_server" / folder).rglob("*.py"))
-    for file in files:
-        key.update(f"{file.relative_to(ROOT)} {_meaning(file)}".encode())
-    for library in LIBRARIES:
-        key.update(f"{library} {version(library)}".encode())
-    return key.hexdigest()
+def _imported(file: Path) -> tuple[Path, ...]:
+    names: set[str] = set()
+    for node in ast.walk(ast.parse(file.read_text(encoding="utf-8"))):
+        if isinstance(node, ast.Import):
+            names |= {alias.name for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and node.module is not None:
+            # What is imported from a package may be a module of it.
+            names |= {node.module, *(f"{node.module}.{alias.name}" for alias in node.names)}
+    places = (ROOT.joinpath(*name.split(".")) for name in sorted(names))
+    files = (file for place in places for file in (place.with_suffix(".py"), place / "__init__.py"))
+    return tuple(file for file in files if file.is_relative_to(ROOT) and file.is_file())
 
 
 @cache

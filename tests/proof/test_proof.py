@@ -15,7 +15,7 @@ from cis_server.domain.rates import RateEstimate
 from tests.proof import charts, naive
 from tests.proof.cases import Case, Figures, Picture, Report, Results, Row, Section
 from tests.proof.page import limits, missed, write_page
-from tests.proof.running import ROOT, digest, measure_all
+from tests.proof.running import ROOT, _sources, digest, measure_all
 from tests.proof.scenarios import clocks, drawn, null, peeking, power, timing
 from tests.proof.sections import SECTIONS
 from tests.proof.sections.power import OF_THE_REST
@@ -102,6 +102,14 @@ def test_what_is_remembered_belongs_to_its_setting() -> None:
     one, other = (Case(name="n", measure=partial(doubled, by=by)) for by in (1, 2))
     assert digest(one) != digest(other)
     assert digest(one) == digest(Case(name="m", measure=partial(doubled, by=1)))
+
+
+def test_figures_depend_on_what_their_scenario_imports() -> None:
+    files = {str(file.relative_to(ROOT)) for file in _sources(Path(power.__file__))}
+    for needed in ("detectors/segments", "stats/shrinkage", "demo/planting", "domain/titles"):
+        assert f"cis_server/{needed}.py" in files
+    assert {"tests/proof/simulated.py", "tests/proof/scenarios/power.py"} <= files
+    assert not {file for file in files if file.startswith(("cis_server/rpc", "cis_client"))}
 
 
 def some_report(_: Results) -> Report:
