@@ -836,22 +836,29 @@ class ModelInfo(_message.Message):
     CONFIDENCE_FIELD_NUMBER: _builtins.int
     STALE_FIELD_NUMBER: _builtins.int
     model_version: _builtins.str
-    """Version of the weights, model or pattern behind the answer. Empty for defaults."""
+    """Version of the weights, model or pattern behind the answer; of several patterns each with its
+    name, as in `how:3 when:2`. Defaults that stand in for an expired pattern name its version; empty
+    where nothing was learned.
+    """
     source: Global___Source.ValueType
     """Where it comes from."""
     sample_size: _builtins.int
-    """Units it was learned from; 0 for defaults."""
+    """Units it was learned from, of several the fewest; 0 where nothing was learned."""
     confidence: _builtins.float
-    """Confidence 0..1 by effective sample size; 0 for defaults."""
+    """Confidence 0..1 by effective sample size, of several the lowest; 0 where nothing was learned."""
     stale: _builtins.bool
-    """Whether `valid_until_time` has passed or the database could not be asked for newer state."""
+    """Whether `valid_until_time` has passed. What is stale gives way to defaults, unless the database
+    cannot be asked for anything newer: then the last good state goes on answering.
+    """
     @_builtins.property
     def computed_time(self) -> _timestamp_pb2.Timestamp:
-        """When it was computed. Unset for defaults."""
+        """When it was computed; of several the oldest. Unset where nothing was learned."""
 
     @_builtins.property
     def valid_until_time(self) -> _timestamp_pb2.Timestamp:
-        """Until when it counts as fresh. Unset for defaults and for weights set by hand."""
+        """Until when it counts as fresh; of several the earliest. Unset where nothing was learned and for
+        weights set by hand.
+        """
 
     def __init__(
         self,
@@ -1029,6 +1036,8 @@ class ConversionProbability(_message.Message):
     HIGH_FIELD_NUMBER: _builtins.int
     TARGET_FIELD_NUMBER: _builtins.int
     MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    BASE_LOG_ODDS_FIELD_NUMBER: _builtins.int
+    FACTORS_FIELD_NUMBER: _builtins.int
     probability: _builtins.float
     """The probability, 0..1, calibrated."""
     low: _builtins.float
@@ -1039,6 +1048,14 @@ class ConversionProbability(_message.Message):
     """What it is the probability of."""
     model_version: _builtins.str
     """Version of the propensity model."""
+    base_log_odds: _builtins.float
+    """Log-odds before any feature of the lead. Unset in the basic view and for stored scores."""
+    @_builtins.property
+    def factors(self) -> _containers.RepeatedCompositeFieldContainer[Global___ProbabilityFactor]:
+        """What each feature of the lead did, strongest first; with `base_log_odds` they add up to the
+        log-odds of `probability`.
+        """
+
     def __init__(
         self,
         *,
@@ -1047,14 +1064,48 @@ class ConversionProbability(_message.Message):
         high: _builtins.float = ...,
         target: Global___ConversionTarget.ValueType = ...,
         model_version: _builtins.str = ...,
+        base_log_odds: _builtins.float | None = ...,
+        factors: _abc.Iterable[Global___ProbabilityFactor] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_base_log_odds", b"_base_log_odds", "base_log_odds", b"base_log_odds"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_base_log_odds", b"_base_log_odds", "base_log_odds", b"base_log_odds", "factors", b"factors", "high", b"high", "low", b"low", "model_version", b"model_version", "probability", b"probability", "target", b"target"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__base_log_odds: _TypeAlias = _typing.Literal["base_log_odds"]  # noqa: Y015
+    _WhichOneofArgType__base_log_odds: _TypeAlias = _typing.Literal["_base_log_odds", b"_base_log_odds"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__base_log_odds) -> _WhichOneofReturnType__base_log_odds | None: ...
+
+Global___ConversionProbability: _TypeAlias = ConversionProbability  # noqa: Y015
+
+@_typing.final
+class ProbabilityFactor(_message.Message):
+    """What one feature of a lead did to its probability."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FEATURE_FIELD_NUMBER: _builtins.int
+    LOG_ODDS_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    feature: _builtins.str
+    """Name of the feature, e.g. `industry` or `attribute:crm_source`."""
+    log_odds: _builtins.float
+    """Added to the log-odds; below 0 it makes the target less likely."""
+    text: _builtins.str
+    """The same in plain words."""
+    def __init__(
+        self,
+        *,
+        feature: _builtins.str = ...,
+        log_odds: _builtins.float = ...,
+        text: _builtins.str = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["high", b"high", "low", b"low", "model_version", b"model_version", "probability", b"probability", "target", b"target"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["feature", b"feature", "log_odds", b"log_odds", "text", b"text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
-Global___ConversionProbability: _TypeAlias = ConversionProbability  # noqa: Y015
+Global___ProbabilityFactor: _TypeAlias = ProbabilityFactor  # noqa: Y015
 
 @_typing.final
 class LeadScore(_message.Message):

@@ -60,6 +60,18 @@ class Reason:
 
 
 @dataclass(frozen=True, slots=True)
+class ProbabilityFactor:
+    """What one feature of the lead did to its probability."""
+
+    feature: str
+    """Name of the feature, as in `cis_server.scoring.features`."""
+    log_odds: float
+    """Added to the calibrated log-odds; below 0 it makes the target less likely."""
+    text: str
+    """One short sentence part for people."""
+
+
+@dataclass(frozen=True, slots=True)
 class ConversionProbability:
     """Calibrated probability that the lead reaches the target."""
 
@@ -69,7 +81,12 @@ class ConversionProbability:
     high: float
     """95 % quantile."""
     target: str
-    """What is predicted, e.g. ``meeting_booked``."""
+    """What is predicted, e.g. ``call_booked``."""
+    base_log_odds: float | None = None
+    """Calibrated log-odds before any feature; None where no factors were asked for."""
+    factors: tuple[ProbabilityFactor, ...] = ()
+    """Every feature that did something, strongest first. Base and factors add up to the log-odds of
+    `probability`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -3,15 +3,24 @@
 from __future__ import annotations
 
 import datetime as dt
+import math
 from collections.abc import Sequence
+from dataclasses import replace
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cis_server.domain.lead import Lead
 from cis_server.domain.propensity import PropensityModel
-from cis_server.domain.scores import Components, ConversionProbability
-from cis_server.scoring.features import Encoder, RawValue, raw_features
+from cis_server.domain.scores import Components, ConversionProbability, ProbabilityFactor
+from cis_server.scoring.features import (
+    ATTRIBUTE,
+    COMPONENT_FEATURES,
+    Encoder,
+    RawValue,
+    level_of,
+    raw_features,
+)
 from cis_server.scoring.kernel import propensity_one, propensity_rows
 
 
@@ -53,6 +62,37 @@ class PropensityScorer:
             )
         )
 
+    def explained(
+        self, probability: ConversionProbability, lead: Lead, components: Components, as_of: dt.date
+    ) -> ConversionProbability:
+        """The probability of `probability` with what each feature did to it.
+
+        The model is additive: logit P = (a + b * b0) + sum over features of b * coefficient *
+        value, so the parts are exact and need no approximation.
+
+        Args:
+            probability: of this lead.
+            lead: the lead.
+            components: its points.
+            as_of: the day ages are counted to.
+        """
+        raw = raw_features(lead, components, as_of)
+        index, value = self.encoder.encode(raw)
+        slope = self.model.calibration_slope
+        features = (feature.name for feature in self.model.space.features)
+        parts = [
+            (name, slope * float(self._coefficients[column + 1]) * number)
+            for name, column, number in zip(features, index.tolist(), value.tolist(), strict=True)
+            if column >= 0
+        ]
+        factors = (
+            ProbabilityFactor(name, part, _words(name, raw.get(name), part))
+            for name, part in sorted(parts, key=lambda part: -abs(part[1]))
+            if part
+        )
+        base = self.model.calibration_intercept + slope * self.model.intercept
+        return replace(probability, base_log_odds=base, factors=tuple(factors))
+
     def rows_of(self, raw: Sequence[dict[str, RawValue]]) -> NDArray[np.float64]:
         """Probabilities of many leads, equal to `probability` of each to the last bit.
 
@@ -80,3 +120,16 @@ class PropensityScorer:
     def _named(self, row: Sequence[float]) -> ConversionProbability:
         probability, low, high = row
         return ConversionProbability(probability, low, high, self.model.target)
+
+
+def _words(feature: str, value: RawValue, log_odds: float) -> str:
+    """One feature in words: what it is, and what it multiplies the odds by."""
+    name = feature.removeprefix(ATTRIBUTE).replace("_", " ")
+    if value is None:
+        what = f"{name} not known"
+    elif feature in COMPONENT_FEATURES and isinstance(value, float):
+        what = f"{name.removeprefix('component ')} at {value:.0%} of its points"
+    else:
+        shown = level_of(value) if isinstance(value, str) else f"{value:.4g}"
+        what = f'{name} "{shown[:60]}"'
+    return f"{what}: {math.exp(log_odds):.2f} times the odds"

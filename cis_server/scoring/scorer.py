@@ -76,7 +76,11 @@ def score_lead(
     context = _Context(icp, weights, weights_source, competitor_domains, tier_channels, as_of)
     coded = _coded(lead, context)
     result = score_one(coded, weights.as_tuple())
-    probability = None if model is None else model.probability(lead, _components(result), as_of)
+    probability = None
+    if model is not None:
+        probability = model.probability(lead, _components(result), as_of)
+        if with_reasons:
+            probability = model.explained(probability, lead, _components(result), as_of)
     gate = gate_reason(lead, context.competitors, suppression)
     return _lead_score(lead, coded, result, gate, probability, context, with_reasons)
 
@@ -172,6 +176,7 @@ class ScoredTable:
         "_coded",
         "_context",
         "_leads",
+        "_model",
         "components",
         "gates",
         "probabilities",
@@ -199,7 +204,7 @@ class ScoredTable:
         self.probabilities = probabilities
         self.target = None if model is None else model.model.target
         self._leads, self._coded, self._arithmetic = leads, coded, arithmetic
-        self._context = context
+        self._context, self._model = context, model
 
     def __len__(self) -> int:
         return len(self._leads)
@@ -210,6 +215,11 @@ class ScoredTable:
         if self.probabilities is not None and self.target is not None:
             chance, low, high = self.probabilities[i].tolist()
             probability = ConversionProbability(chance, low, high, self.target)
+            if with_reasons and self._model is not None:
+                components = _components(Arithmetic(*self._arithmetic[i].tolist()))
+                probability = self._model.explained(
+                    probability, self._leads[i], components, self._context.as_of
+                )
         return _lead_score(
             self._leads[i],
             self._coded[i],

@@ -152,4 +152,11 @@ def _probability(
         high=value.high,
         target=_TARGET_NUMBER.get(value.target, core_pb2.CONVERSION_TARGET_CONVERTED),
         model_version=model_version,
+        base_log_odds=value.base_log_odds,
+        factors=[
+            core_pb2.ProbabilityFactor(
+                feature=factor.feature, log_odds=factor.log_odds, text=factor.text
+            )
+            for factor in value.factors
+        ],
     )
