@@ -31,6 +31,19 @@ _LEADS_SEEN = f"""
         OR {_IN_WINDOW.format(column="unsubscribed_at")})
 """
 
+# The experiment a lead was in, from its assignment until the next one or the end: never two at
+# once, so that a touch that does not say which it belongs to belongs to one.
+_ASSIGNED = """
+    SELECT s.lead_id, s.ab_test_id, s.variant, s.assigned_at, t.campaign_id,
+           least(coalesce(t.ended_at, 'infinity'),
+                 coalesce(lead(s.assigned_at) OVER (
+                     PARTITION BY s.lead_id ORDER BY s.assigned_at, s.ab_test_id), 'infinity'))
+               AS until
+    FROM ab_test_assignments s
+    JOIN ab_tests t ON t.client_id = $1 AND t.ab_test_id = s.ab_test_id
+    WHERE s.client_id = $1 AND s.assigned_at <= $3
+"""
+
 
 def _until_now(column: str, alias: str = "a") -> str:
     """The instant if it had come by then."""
@@ -99,11 +112,18 @@ SELECT a.activity_id::text AS activity_id, a.lead_id, a.campaign_id, a.channel, 
        CASE WHEN a.human_opened_at <= $3 THEN a.time_to_open_minutes END AS minutes_to_open,
        CASE WHEN a.human_clicked_at <= $3 THEN a.time_to_click_minutes END AS minutes_to_click,
        CASE WHEN a.replied_at <= $3 THEN a.time_to_reply_minutes END AS minutes_to_reply,
-       a.template_id, a.ab_test_id, a.ab_variant, a.ai_model_used AS ai_model, a.prompt_version,
+       a.template_id, coalesce(a.ab_test_id, x.ab_test_id) AS ab_test_id,
+       coalesce(a.ab_variant, x.variant) AS ab_variant, a.ai_model_used AS ai_model,
+       a.prompt_version,
        cardinality(a.links_included)::bigint AS links,
        (a.content_snapshot - '{{{",".join(_TEXT_KEYS)}}}'::text[])::text AS content
 FROM activities a
 JOIN ({_LEADS_SEEN}) l ON l.lead_id = a.lead_id
+LEFT JOIN ({_ASSIGNED}) x
+       ON x.lead_id = a.lead_id AND a.action = 'sent'
+      AND a.occurred_at >= x.assigned_at AND a.occurred_at < x.until
+      AND (a.ab_test_id IS NULL OR a.ab_test_id = x.ab_test_id)
+      AND (x.campaign_id IS NULL OR x.campaign_id = a.campaign_id)
 WHERE a.client_id = $1 AND a.occurred_at BETWEEN $2 AND $3
 """,
     "email_events": f"""

@@ -23,84 +23,8 @@ from cis_server.domain.experiments import (
     VariantCount,
 )
 from cis_server.errors import NotFound, PreconditionFailed
-from cis_server.persistence.connections import Role, tenant
-from cis_server.persistence.derivations import human_reply
-from cis_server.persistence.rederive import rederive
-
-HISTORY_DAYS, MATURITY_DAYS = 120, 30
-"""A base rate is that of leads first contacted between so many days ago."""
-
-_OUTCOMES = {
-    ExperimentMetric.REPLY_RATE: f"""
-        EXISTS (SELECT FROM activities o WHERE o.client_id = :client AND o.lead_id = s.lead_id
-                AND o.action = 'replied' AND {human_reply("o")}
-                AND o.occurred_at BETWEEN s.since AND :at)
-        OR EXISTS (SELECT FROM replies o WHERE o.client_id = :client AND o.lead_id = s.lead_id
-                   AND o.direction = 'inbound' AND {human_reply("o")}
-                   AND o.received_at BETWEEN s.since AND :at)""",
-    ExperimentMetric.OPEN_RATE: """
-        EXISTS (SELECT FROM activities o WHERE o.client_id = :client AND o.lead_id = s.lead_id
-                AND o.action = 'sent' AND o.human_opened_at BETWEEN s.since AND :at)""",
-    ExperimentMetric.CLICK_RATE: """
-        EXISTS (SELECT FROM activities o WHERE o.client_id = :client AND o.lead_id = s.lead_id
-                AND o.action = 'sent' AND o.human_clicked_at BETWEEN s.since AND :at)""",
-    ExperimentMetric.CONVERSION_RATE: """
-        EXISTS (SELECT FROM leads o WHERE o.client_id = :client AND o.lead_id = s.lead_id
-                AND o.converted_at BETWEEN s.since AND :at)""",
-    ExperimentMetric.MEETING_RATE: """
-        EXISTS (SELECT FROM meetings o WHERE o.client_id = :client AND o.lead_id = s.lead_id
-                AND o.booked_at BETWEEN s.since AND :at)""",
-}
-"""Whether lead `s` had the success from `s.since` to `:at`. The same outcomes that derived columns
-are made of: machines and automatic answers are none."""
-
-# A lead belongs to the variant it was assigned. Tests of other programs record no assignments:
-# there it is the variant of its touches; one that met several is left out.
-_ASSIGNED = """
-    SELECT s.lead_id, s.variant, s.assigned_at AS since
-    FROM ab_test_assignments s
-    WHERE s.client_id = :client AND s.ab_test_id = :test AND s.assigned_at <= :at
-    UNION ALL
-    SELECT a.lead_id, min(a.ab_variant), min(a.occurred_at)
-    FROM activities a
-    WHERE a.client_id = :client AND a.ab_test_id = :test AND a.ab_variant IS NOT NULL
-      AND a.action = 'sent' AND a.occurred_at <= :at
-      AND NOT EXISTS (SELECT FROM ab_test_assignments x WHERE x.client_id = :client
-                      AND x.ab_test_id = :test AND x.lead_id = a.lead_id)
-    GROUP BY a.lead_id
-    HAVING min(a.ab_variant) = max(a.ab_variant)
-"""
-
-# A touch that names the test belongs to it even when the sender's clock runs behind ours.
-_COUNTS = """
-SELECT s.variant, count(*) AS assigned, count(*) FILTER (WHERE c.contacted) AS contacted,
-       count(*) FILTER (WHERE c.contacted AND ({outcome})) AS succeeded
-FROM ({assigned}) s
-CROSS JOIN LATERAL (
-    SELECT EXISTS (
-        SELECT FROM activities a
-        WHERE a.client_id = :client AND a.lead_id = s.lead_id AND a.action = 'sent'
-          AND a.occurred_at <= :at
-          AND (a.ab_test_id = :test
-               OR (a.occurred_at >= s.since
-                   AND (CAST(:campaign AS text) IS NULL OR a.campaign_id = :campaign)))
-    ) AS contacted
-) c
-GROUP BY s.variant
-"""
-
-_HISTORY = """
-SELECT count(*) FILTER (WHERE matured) AS contacted,
-       count(*) FILTER (WHERE matured AND ({outcome})) AS succeeded,
-       count(*) FILTER (WHERE s.since > :matured) / CAST(:days AS float8) AS leads_per_day
-FROM (
-    SELECT l.lead_id, l.first_contacted_at AS since, l.first_contacted_at <= :matured AS matured
-    FROM leads l
-    WHERE l.client_id = :client AND l.deleted_at IS NULL
-      AND l.first_contacted_at BETWEEN :first AND :at
-      AND (CAST(:campaign AS text) IS NULL OR l.campaign_id = :campaign)
-) s
-"""
+from cis_server.persistence.connections import tenant
+from cis_server.persistence.experiment_counts import count, past
 
 
 class Experiments:
@@ -121,21 +45,9 @@ class Experiments:
         Raises:
             NotFound: no such client or campaign.
         """
-        statement = text(_HISTORY.format(outcome=_OUTCOMES[metric]))
-        values = {
-            "client": client_id,
-            "campaign": campaign_id,
-            "at": at,
-            "first": at - dt.timedelta(days=HISTORY_DAYS),
-            "matured": at - dt.timedelta(days=MATURITY_DAYS),
-            "days": MATURITY_DAYS,
-        }
-        with tenant(self._engine, client_id, Role.APP) as connection:
+        with tenant(self._engine, client_id) as connection:
             _known(connection, client_id, campaign_id)
-            row = connection.execute(statement, values).one()
-        return History(
-            contacted=row.contacted, succeeded=row.succeeded, leads_per_day=row.leads_per_day
-        )
+            return past(connection, client_id, campaign_id, metric, at)
 
     def create(self, client_id: str, wanted: NewExperiment, by: str, at: dt.datetime) -> Experiment:
         """Store an experiment, running; two creations for one client take turns.
@@ -222,7 +134,7 @@ class Experiments:
     def counts(self, planned: Experiment, at: dt.datetime) -> Mapping[str, VariantCount]:
         """Leads by variant, as of `at`."""
         with tenant(self._engine, planned.client_id) as connection:
-            return _counts(connection, planned, at)
+            return count(connection, planned, at)
 
     def end(
         self,
@@ -262,7 +174,7 @@ class Experiments:
                 )
             final = None
             if judged is not None:
-                counts = _counts(connection, planned, at)
+                counts = count(connection, planned, at)
                 final = judged(planned, counts)
                 _store_counts(connection, planned, counts)
             _store_end(connection, planned, by, at, final)
@@ -449,42 +361,6 @@ def _record(
             "at": at,
         },
     )
-
-
-def _counts(
-    connection: Connection, planned: Experiment, at: dt.datetime
-) -> dict[str, VariantCount]:
-    if planned.metric in (ExperimentMetric.OPEN_RATE, ExperimentMetric.CLICK_RATE):
-        _derive(connection, planned)
-    statement = _COUNTS.format(outcome=_OUTCOMES[planned.metric], assigned=_ASSIGNED)
-    rows = connection.execute(
-        text(statement),
-        {
-            "client": planned.client_id,
-            "test": planned.experiment_id,
-            "campaign": planned.campaign_id,
-            "at": at,
-        },
-    )
-    return {
-        row.variant: VariantCount(
-            assigned=row.assigned, contacted=row.contacted, succeeded=row.succeeded
-        )
-        for row in rows
-    }
-
-
-def _derive(connection: Connection, planned: Experiment) -> None:
-    """Tell machines from people in what other programs have written since."""
-    stale = connection.execute(
-        text(
-            "SELECT d.lead_id FROM dirty_leads d JOIN ab_test_assignments s"
-            " ON s.client_id = d.client_id AND s.lead_id = d.lead_id"
-            " WHERE d.client_id = :client AND s.ab_test_id = :test"
-        ),
-        {"client": planned.client_id, "test": planned.experiment_id},
-    )
-    rederive(connection, planned.client_id, [row.lead_id for row in stale])
 
 
 def _store_counts(

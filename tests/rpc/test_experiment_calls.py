@@ -24,8 +24,8 @@ RUNNING = api_v1.EXPERIMENT_STATE_RUNNING
 
 @pytest.fixture
 def lead_ids(tenant_id: str, sql: Sql) -> list[str]:
-    """Four thousand stored leads."""
-    ids = [f"lead-{i}" for i in range(4000)]
+    """Two thousand stored leads."""
+    ids = [f"lead-{i}" for i in range(2000)]
     sql("INSERT INTO leads (client_id, lead_id) SELECT %s, unnest(%s::text[])", tenant_id, ids)
     return ids
 
@@ -168,7 +168,7 @@ def test_assignment_is_stable_and_has_the_shares(
     assert {p for v, p in first.values() if v == "a"} == {0.75}
     assert {p for v, p in first.values() if v == "b"} == {0.25}
     shares = Counter(variant for variant, _ in first.values())
-    assert abs(shares["a"] - 3000) < 4 * np.sqrt(4000 * 0.75 * 0.25)
+    assert abs(shares["a"] - 1500) < 4 * np.sqrt(2000 * 0.75 * 0.25)
 
 
 def test_another_process_draws_the_same(api: Client, tenant_id: str, lead_ids: list[str]) -> None:
@@ -208,8 +208,8 @@ def test_equal_variants_have_no_winner(
     assert result.verdict == api_v1.EXPERIMENT_VERDICT_INCONCLUSIVE
     assert not result.HasField("winner")
     assert result.sequence_low < 0 < result.sequence_high
-    assert sum(v.assigned for v in result.variants) == 4000
-    assert sum(v.estimate.sample for v in result.variants) == 4000
+    assert sum(v.assigned for v in result.variants) == 2000
+    assert sum(v.estimate.sample for v in result.variants) == 2000
     assert result.variants[0].estimate.rate == pytest.approx(0.10, abs=0.001)
     assert not result.variants[0].HasField("difference")
     assert result.variants[1].difference_low < 0 < result.variants[1].difference_high
@@ -219,14 +219,14 @@ def test_equal_variants_have_no_winner(
 def test_a_planted_lift_wins(api: Client, sql: Sql, tenant_id: str, lead_ids: list[str]) -> None:
     made = create(api, tenant_id)
     assigned = assign(api, made, lead_ids)
-    outcomes(sql, tenant_id, assigned, {"control": 0.10, "new": 0.16})
+    outcomes(sql, tenant_id, assigned, {"control": 0.10, "new": 0.20})
     found = get(api, made).result
     assert found.verdict == api_v1.EXPERIMENT_VERDICT_WINNER
     assert found.winner == "new"
     assert found.sequence_low > 0
     new = found.variants[1]
     assert new.probability_best > 0.999
-    assert new.difference == pytest.approx(0.06, abs=0.002)
+    assert new.difference == pytest.approx(0.10, abs=0.003)
     ended = end(api, made)
     assert ended.experiment.state == api_v1.EXPERIMENT_STATE_COMPLETED
     assert ended.experiment.ended_by == "Ann"

@@ -75,14 +75,14 @@ def proposal(number: int, expected: float, **changes: Any) -> Recommendation:
     return Recommendation(**{**given, **changes})
 
 
-def listed(api: Client, client_id: str, states: Sequence[int] = ()) -> dict[int, Any]:
+def listed(api: Client, client_id: str, states: Sequence[Any] = ()) -> dict[int, Any]:
     """By number, in order."""
     request = learning.GetRecommendationsRequest(client_id=client_id, states=states)
     found = api.get_recommendations(request).recommendations
     return {uuid.UUID(one.recommendation_id).int: one for one in found}
 
 
-def decide(api: Client, client_id: str, number: int, decision: int, **fields: Any) -> Any:
+def decide(api: Client, client_id: str, number: int, decision: Any, **fields: Any) -> Any:
     request = learning.DecideRecommendationRequest(
         client_id=client_id,
         recommendation_id=str(uuid.UUID(int=number)),
