@@ -251,7 +251,7 @@ def test_the_weights_stay_at_the_defaults_and_the_run_says_why(followed: Followe
 
 def test_the_held_out_figures_and_the_gates_stand_in_the_run(followed: Followed) -> None:
     (found,) = the_run(followed).results
-    (model,) = found.propensity
+    (model, *_) = found.propensity
     judged = model.evaluation
     rate = judged.n_converted / judged.n
     assert judged.n == pytest.approx(0.3 * model.n_train, rel=0.01)
