@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import json
-import uuid
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -248,15 +247,11 @@ def test_a_second_request_attaches(place: Place) -> None:
 def test_new_weights_have_the_leads_scored_again_once(place: Place) -> None:
     place.store(LEADS[:1])
     assert place.requests.request_outdated() == 0
-    place.sql(
-        "INSERT INTO model_events (client_id, model_id, kind, version, to_state, rollout, actor)"
-        " VALUES ('acme', :model, 'weights', 1, 'live', 1, 'ana')",
-        model=str(uuid.uuid4()),
-    )
+    label = place.promote(AUTHORITY)
     assert place.requests.request_outdated() == 1
     (job,) = place.queue.jobs
     place.rescorer.rescore(*job, False)
-    assert place.run(job[1]).options.reason == "weights-1 is live"
+    assert place.run(job[1]).options.reason == f"{label} is live"
     assert place.requests.request_outdated() == 0
 
 
