@@ -34,6 +34,7 @@ from cis_server.persistence.learned import (
 )
 from cis_server.persistence.live_state import PostgresSnapshotSource
 from cis_server.persistence.models import ModelKind, NewModel, activate, insert_model
+from cis_server.persistence.registry import promote
 from cis_server.persistence.runs import Runs
 from cis_server.serving.learning_runs import LearningRuns
 from cis_server.worker.learner import Learner
@@ -226,6 +227,22 @@ def test_a_dry_run_stores_nothing_but_itself(place: Installation) -> None:
     assert not run.result.promoted
     for table in ("patterns", "pattern_status", "models"):
         assert place.rows(f"SELECT count(*) FROM {table}") == [(0,)]
+
+
+def test_a_run_does_not_overtake_a_rollout(place: Installation) -> None:
+    with tenant(place.engine, "learner") as connection:
+        weights = NewModel(kind=ModelKind.WEIGHTS, content=DEFAULT_WEIGHTS.as_dict())
+        first = insert_model(connection, "learner", weights)
+        promote(connection, "learner", first.label, by="ana", at=now(), percentage=10)
+    run = place.learned(force=True)
+    assert run.result is not None
+    outcome = run.result.weights
+    assert (outcome.promoted, outcome.forced, outcome.version) == (False, False, "weights-2")
+    assert outcome.after == outcome.before
+    assert "rollout of weights-1" in outcome.reason
+    assert place.rows(
+        "SELECT version, state FROM models WHERE kind = 'weights' ORDER BY version"
+    ) == [(1, "rolling_out"), (2, "candidate")]
 
 
 def test_weights_set_by_hand_outlast_a_forced_run(place: Installation) -> None:
