@@ -14,9 +14,10 @@ import pytest
 
 from cis_server.capture.content_features import content_snapshot
 from cis_server.domain.lead import Lead
-from cis_server.domain.runs import BackfillCounts, LearnOptions, Run
+from cis_server.domain.runs import BackfillCounts, LearnOptions, Run, Stage
 from cis_server.domain.vocabulary import RunState, RunTrigger
 from cis_server.errors import NotFound, PreconditionFailed
+from cis_server.learning.stages import Stages
 from cis_server.persistence.backfill import step
 from cis_server.persistence.connections import make_engine
 from cis_server.persistence.runs import Runs
@@ -186,10 +187,9 @@ def test_an_attempt_that_is_repeated_counts_nothing_twice(place: Place) -> None:
     )
 
 
-def _dying_stages() -> Any:
-    from cis_server.learning.stages import Stages
-
-    def killed(stage: str, *_: object) -> None:
+def _dying_stages() -> Stages:
+    def killed(stage: str, fraction: float, message: str, finished: Sequence[Stage]) -> None:
+        del fraction, message, finished
         if stage == "content":
             raise KeyboardInterrupt
 
