@@ -2130,14 +2130,14 @@ class PrecisionCoverage(_message.Message):
     HOUR_FIELD_NUMBER: _builtins.int
     WEEKDAY_FIELD_NUMBER: _builtins.int
     GAP_FIELD_NUMBER: _builtins.int
-    LOCAL_TIME_FIELD_NUMBER: _builtins.int
+    TIMEZONE_FIELD_NUMBER: _builtins.int
     hour: _builtins.float
     """Share whose hour is known."""
     weekday: _builtins.float
     """Share whose weekday is known."""
     gap: _builtins.float
     """Share whose days since the touch before are known."""
-    local_time: _builtins.float
+    timezone: _builtins.float
     """Share whose lead's zone is known."""
     def __init__(
         self,
@@ -2145,11 +2145,11 @@ class PrecisionCoverage(_message.Message):
         hour: _builtins.float = ...,
         weekday: _builtins.float = ...,
         gap: _builtins.float = ...,
-        local_time: _builtins.float = ...,
+        timezone: _builtins.float = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["gap", b"gap", "hour", b"hour", "local_time", b"local_time", "weekday", b"weekday"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["gap", b"gap", "hour", b"hour", "timezone", b"timezone", "weekday", b"weekday"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -2531,8 +2531,8 @@ class EmailEngagement(_message.Message):
     CLICK_CONVERSION_LIFT_FIELD_NUMBER: _builtins.int
     AVG_OPENS_CONVERTED_FIELD_NUMBER: _builtins.int
     AVG_OPENS_NOT_CONVERTED_FIELD_NUMBER: _builtins.int
-    AVG_TIME_TO_OPEN_CONVERTED_FIELD_NUMBER: _builtins.int
-    AVG_TIME_TO_CLICK_CONVERTED_FIELD_NUMBER: _builtins.int
+    AVG_TIME_TO_OPEN_CONVERTED_MINUTES_FIELD_NUMBER: _builtins.int
+    AVG_TIME_TO_CLICK_CONVERTED_MINUTES_FIELD_NUMBER: _builtins.int
     INSIGHTS_FIELD_NUMBER: _builtins.int
     sample_size: _builtins.int
     """Leads."""
@@ -2556,9 +2556,9 @@ class EmailEngagement(_message.Message):
     """Mean opens of converted leads."""
     avg_opens_not_converted: _builtins.float
     """Mean opens of leads that did not convert."""
-    avg_time_to_open_converted: _builtins.float
+    avg_time_to_open_converted_minutes: _builtins.float
     """Mean minutes to the first open of converted leads."""
-    avg_time_to_click_converted: _builtins.float
+    avg_time_to_click_converted_minutes: _builtins.float
     """Mean minutes to the first click of converted leads."""
     @_builtins.property
     def insights(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
@@ -2578,22 +2578,22 @@ class EmailEngagement(_message.Message):
         click_conversion_lift: _builtins.float | None = ...,
         avg_opens_converted: _builtins.float | None = ...,
         avg_opens_not_converted: _builtins.float | None = ...,
-        avg_time_to_open_converted: _builtins.float | None = ...,
-        avg_time_to_click_converted: _builtins.float | None = ...,
+        avg_time_to_open_converted_minutes: _builtins.float | None = ...,
+        avg_time_to_click_converted_minutes: _builtins.float | None = ...,
         insights: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_avg_opens_converted", b"_avg_opens_converted", "_avg_opens_not_converted", b"_avg_opens_not_converted", "_avg_time_to_click_converted", b"_avg_time_to_click_converted", "_avg_time_to_open_converted", b"_avg_time_to_open_converted", "_click_conversion_lift", b"_click_conversion_lift", "_click_to_open_rate", b"_click_to_open_rate", "_conversion_rate_if_clicked", b"_conversion_rate_if_clicked", "_conversion_rate_if_not_opened", b"_conversion_rate_if_not_opened", "_conversion_rate_if_opened", b"_conversion_rate_if_opened", "_open_conversion_lift", b"_open_conversion_lift", "avg_opens_converted", b"avg_opens_converted", "avg_opens_not_converted", b"avg_opens_not_converted", "avg_time_to_click_converted", b"avg_time_to_click_converted", "avg_time_to_open_converted", b"avg_time_to_open_converted", "click_conversion_lift", b"click_conversion_lift", "click_to_open_rate", b"click_to_open_rate", "conversion_rate_if_clicked", b"conversion_rate_if_clicked", "conversion_rate_if_not_opened", b"conversion_rate_if_not_opened", "conversion_rate_if_opened", b"conversion_rate_if_opened", "open_conversion_lift", b"open_conversion_lift"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_avg_opens_converted", b"_avg_opens_converted", "_avg_opens_not_converted", b"_avg_opens_not_converted", "_avg_time_to_click_converted_minutes", b"_avg_time_to_click_converted_minutes", "_avg_time_to_open_converted_minutes", b"_avg_time_to_open_converted_minutes", "_click_conversion_lift", b"_click_conversion_lift", "_click_to_open_rate", b"_click_to_open_rate", "_conversion_rate_if_clicked", b"_conversion_rate_if_clicked", "_conversion_rate_if_not_opened", b"_conversion_rate_if_not_opened", "_conversion_rate_if_opened", b"_conversion_rate_if_opened", "_open_conversion_lift", b"_open_conversion_lift", "avg_opens_converted", b"avg_opens_converted", "avg_opens_not_converted", b"avg_opens_not_converted", "avg_time_to_click_converted_minutes", b"avg_time_to_click_converted_minutes", "avg_time_to_open_converted_minutes", b"avg_time_to_open_converted_minutes", "click_conversion_lift", b"click_conversion_lift", "click_to_open_rate", b"click_to_open_rate", "conversion_rate_if_clicked", b"conversion_rate_if_clicked", "conversion_rate_if_not_opened", b"conversion_rate_if_not_opened", "conversion_rate_if_opened", b"conversion_rate_if_opened", "open_conversion_lift", b"open_conversion_lift"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_opens_converted", b"_avg_opens_converted", "_avg_opens_not_converted", b"_avg_opens_not_converted", "_avg_time_to_click_converted", b"_avg_time_to_click_converted", "_avg_time_to_open_converted", b"_avg_time_to_open_converted", "_click_conversion_lift", b"_click_conversion_lift", "_click_to_open_rate", b"_click_to_open_rate", "_conversion_rate_if_clicked", b"_conversion_rate_if_clicked", "_conversion_rate_if_not_opened", b"_conversion_rate_if_not_opened", "_conversion_rate_if_opened", b"_conversion_rate_if_opened", "_open_conversion_lift", b"_open_conversion_lift", "avg_opens_converted", b"avg_opens_converted", "avg_opens_not_converted", b"avg_opens_not_converted", "avg_time_to_click_converted", b"avg_time_to_click_converted", "avg_time_to_open_converted", b"avg_time_to_open_converted", "click_conversion_lift", b"click_conversion_lift", "click_rate", b"click_rate", "click_to_open_rate", b"click_to_open_rate", "conversion_rate_if_clicked", b"conversion_rate_if_clicked", "conversion_rate_if_not_opened", b"conversion_rate_if_not_opened", "conversion_rate_if_opened", b"conversion_rate_if_opened", "insights", b"insights", "open_conversion_lift", b"open_conversion_lift", "open_rate", b"open_rate", "sample_size", b"sample_size"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_avg_opens_converted", b"_avg_opens_converted", "_avg_opens_not_converted", b"_avg_opens_not_converted", "_avg_time_to_click_converted_minutes", b"_avg_time_to_click_converted_minutes", "_avg_time_to_open_converted_minutes", b"_avg_time_to_open_converted_minutes", "_click_conversion_lift", b"_click_conversion_lift", "_click_to_open_rate", b"_click_to_open_rate", "_conversion_rate_if_clicked", b"_conversion_rate_if_clicked", "_conversion_rate_if_not_opened", b"_conversion_rate_if_not_opened", "_conversion_rate_if_opened", b"_conversion_rate_if_opened", "_open_conversion_lift", b"_open_conversion_lift", "avg_opens_converted", b"avg_opens_converted", "avg_opens_not_converted", b"avg_opens_not_converted", "avg_time_to_click_converted_minutes", b"avg_time_to_click_converted_minutes", "avg_time_to_open_converted_minutes", b"avg_time_to_open_converted_minutes", "click_conversion_lift", b"click_conversion_lift", "click_rate", b"click_rate", "click_to_open_rate", b"click_to_open_rate", "conversion_rate_if_clicked", b"conversion_rate_if_clicked", "conversion_rate_if_not_opened", b"conversion_rate_if_not_opened", "conversion_rate_if_opened", b"conversion_rate_if_opened", "insights", b"insights", "open_conversion_lift", b"open_conversion_lift", "open_rate", b"open_rate", "sample_size", b"sample_size"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__avg_opens_converted: _TypeAlias = _typing.Literal["avg_opens_converted"]  # noqa: Y015
     _WhichOneofArgType__avg_opens_converted: _TypeAlias = _typing.Literal["_avg_opens_converted", b"_avg_opens_converted"]  # noqa: Y015
     _WhichOneofReturnType__avg_opens_not_converted: _TypeAlias = _typing.Literal["avg_opens_not_converted"]  # noqa: Y015
     _WhichOneofArgType__avg_opens_not_converted: _TypeAlias = _typing.Literal["_avg_opens_not_converted", b"_avg_opens_not_converted"]  # noqa: Y015
-    _WhichOneofReturnType__avg_time_to_click_converted: _TypeAlias = _typing.Literal["avg_time_to_click_converted"]  # noqa: Y015
-    _WhichOneofArgType__avg_time_to_click_converted: _TypeAlias = _typing.Literal["_avg_time_to_click_converted", b"_avg_time_to_click_converted"]  # noqa: Y015
-    _WhichOneofReturnType__avg_time_to_open_converted: _TypeAlias = _typing.Literal["avg_time_to_open_converted"]  # noqa: Y015
-    _WhichOneofArgType__avg_time_to_open_converted: _TypeAlias = _typing.Literal["_avg_time_to_open_converted", b"_avg_time_to_open_converted"]  # noqa: Y015
+    _WhichOneofReturnType__avg_time_to_click_converted_minutes: _TypeAlias = _typing.Literal["avg_time_to_click_converted_minutes"]  # noqa: Y015
+    _WhichOneofArgType__avg_time_to_click_converted_minutes: _TypeAlias = _typing.Literal["_avg_time_to_click_converted_minutes", b"_avg_time_to_click_converted_minutes"]  # noqa: Y015
+    _WhichOneofReturnType__avg_time_to_open_converted_minutes: _TypeAlias = _typing.Literal["avg_time_to_open_converted_minutes"]  # noqa: Y015
+    _WhichOneofArgType__avg_time_to_open_converted_minutes: _TypeAlias = _typing.Literal["_avg_time_to_open_converted_minutes", b"_avg_time_to_open_converted_minutes"]  # noqa: Y015
     _WhichOneofReturnType__click_conversion_lift: _TypeAlias = _typing.Literal["click_conversion_lift"]  # noqa: Y015
     _WhichOneofArgType__click_conversion_lift: _TypeAlias = _typing.Literal["_click_conversion_lift", b"_click_conversion_lift"]  # noqa: Y015
     _WhichOneofReturnType__click_to_open_rate: _TypeAlias = _typing.Literal["click_to_open_rate"]  # noqa: Y015
@@ -2611,9 +2611,9 @@ class EmailEngagement(_message.Message):
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__avg_opens_not_converted) -> _WhichOneofReturnType__avg_opens_not_converted | None: ...
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__avg_time_to_click_converted) -> _WhichOneofReturnType__avg_time_to_click_converted | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__avg_time_to_click_converted_minutes) -> _WhichOneofReturnType__avg_time_to_click_converted_minutes | None: ...
     @_typing.overload
-    def WhichOneof(self, oneof_group: _WhichOneofArgType__avg_time_to_open_converted) -> _WhichOneofReturnType__avg_time_to_open_converted | None: ...
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__avg_time_to_open_converted_minutes) -> _WhichOneofReturnType__avg_time_to_open_converted_minutes | None: ...
     @_typing.overload
     def WhichOneof(self, oneof_group: _WhichOneofArgType__click_conversion_lift) -> _WhichOneofReturnType__click_conversion_lift | None: ...
     @_typing.overload
@@ -2688,20 +2688,20 @@ class SentimentCount(_message.Message):
     DESCRIPTOR: _descriptor.Descriptor
 
     SENTIMENT_FIELD_NUMBER: _builtins.int
-    CNT_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
     sentiment: _builtins.str
     """positive, neutral, negative or mixed."""
-    cnt: _builtins.int
+    count: _builtins.int
     """Messages."""
     def __init__(
         self,
         *,
         sentiment: _builtins.str = ...,
-        cnt: _builtins.int = ...,
+        count: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["cnt", b"cnt", "sentiment", b"sentiment"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "sentiment", b"sentiment"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

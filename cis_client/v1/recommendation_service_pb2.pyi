@@ -1059,10 +1059,18 @@ class GetSequenceResponse(_message.Message):
     DECISION_ID_FIELD_NUMBER: _builtins.int
     PROPENSITY_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    WHY_NOT_FIELD_NUMBER: _builtins.int
+    WHY_NOT_TEXT_FIELD_NUMBER: _builtins.int
     decision_id: _builtins.str
     """Id of this decision, a UUID; activities may name it."""
     propensity: _builtins.float
     """Probability 0..1 with which this plan was drawn; 1 without exploration."""
+    why_not: _builtins.str
+    """Why there are no touches, in the words of `ChannelChoice.why_not`: the reason of a channel that
+    the tier opens, else `tier`. Unset when there are touches.
+    """
+    why_not_text: _builtins.str
+    """`why_not` in plain words. Empty when there are touches."""
     @_builtins.property
     def touches(self) -> _containers.RepeatedCompositeFieldContainer[Global___PlannedTouch]:
         """The touches in order. Empty when no channel is allowed."""
@@ -1083,12 +1091,16 @@ class GetSequenceResponse(_message.Message):
         decision_id: _builtins.str = ...,
         propensity: _builtins.float = ...,
         model: _core_pb2.ModelInfo | None = ...,
+        why_not: _builtins.str | None = ...,
+        why_not_text: _builtins.str = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["estimate", b"estimate", "model", b"model"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_why_not", b"_why_not", "estimate", b"estimate", "model", b"model", "why_not", b"why_not"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision_id", b"decision_id", "estimate", b"estimate", "model", b"model", "propensity", b"propensity", "touches", b"touches"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_why_not", b"_why_not", "decision_id", b"decision_id", "estimate", b"estimate", "model", b"model", "propensity", b"propensity", "touches", b"touches", "why_not", b"why_not", "why_not_text", b"why_not_text"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__why_not: _TypeAlias = _typing.Literal["why_not"]  # noqa: Y015
+    _WhichOneofArgType__why_not: _TypeAlias = _typing.Literal["_why_not", b"_why_not"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__why_not) -> _WhichOneofReturnType__why_not | None: ...
 
 Global___GetSequenceResponse: _TypeAlias = GetSequenceResponse  # noqa: Y015
 

@@ -98,7 +98,9 @@ class ScoreLeadRequest(_message.Message):
 
     @_builtins.property
     def icp(self) -> _core_pb2.Icp:
-        """Profile to use instead of the campaign's and the client's. Unset: theirs."""
+        """Profile to use instead of the client's. The campaign's comes first, then this one, the client's
+        and the defaults; an empty list gives way to that of the next. Unset: theirs.
+        """
 
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
@@ -164,7 +166,9 @@ class BatchScoreLeadsRequest(_message.Message):
 
     @_builtins.property
     def icp(self) -> _core_pb2.Icp:
-        """Profile to use instead of the campaign's and the client's. Unset: theirs."""
+        """Profile to use instead of the client's. The campaign's comes first, then this one, the client's
+        and the defaults; an empty list gives way to that of the next. Unset: theirs.
+        """
 
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:
@@ -351,7 +355,9 @@ class ScoreTableRequest(_message.Message):
     """
     @_builtins.property
     def icp(self) -> _core_pb2.Icp:
-        """Profile to use instead of the campaign's and the client's. Unset: theirs."""
+        """Profile to use instead of the client's. The campaign's comes first, then this one, the client's
+        and the defaults; an empty list gives way to that of the next. Unset: theirs.
+        """
 
     @_builtins.property
     def as_of_time(self) -> _timestamp_pb2.Timestamp:

@@ -17,12 +17,16 @@ from cis_server.domain.vocabulary import ReplyIntent, ThreadOutcome, ThreadStatu
 INBOUND, OUTBOUND = "inbound", "outbound"
 _WON = (ThreadOutcome.CONVERTED.value, ThreadOutcome.MEETING_BOOKED.value)
 _ENDED = (ThreadStatus.RESOLVED.value, ThreadStatus.CONVERTED.value, ThreadStatus.DEAD.value)
-_AUTOMATIC = (ReplyIntent.OUT_OF_OFFICE.value, ReplyIntent.AUTO_REPLY.value)
+_AUTOMATIC_INTENTS = (ReplyIntent.OUT_OF_OFFICE.value, ReplyIntent.AUTO_REPLY.value)
 
 WON = pl.col("outcome").is_in(_WON).fill_null(False)
 """Whether a thread converted."""
 ENDED = pl.col("status").is_in(_ENDED).fill_null(False) | WON
 """Whether a thread has come to an end."""
+AUTOMATIC = (pl.col("direction") == INBOUND) & pl.col("intent").is_in(_AUTOMATIC_INTENTS).fill_null(
+    False
+)
+"""Whether a message is an automatic reply."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,14 +84,11 @@ class Threads:
 def conversation_threads(dataset: Dataset) -> Threads:
     """The threads and messages of a dataset, in a fixed order."""
     window = dataset.window
-    automatic = (pl.col("direction") == INBOUND) & pl.col("intent").is_in(_AUTOMATIC).fill_null(
-        False
-    )
     begun = dataset.threads.filter(pl.col("created_at").is_between(window.start, window.as_of))
     said = dataset.messages.filter(pl.col("sent_at") <= window.as_of).join(
         begun.select("thread_id"), on="thread_id", how="semi"
     )
-    human = said.filter(~automatic)
+    human = said.filter(~AUTOMATIC)
     answered = human.filter(pl.col("direction") == INBOUND).select("thread_id").unique()
     leads = dataset.leads.select("lead_id", "tier", lead_converted_at="converted_at")
     threads = (

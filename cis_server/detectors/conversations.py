@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import polars as pl
 
-from cis_server.detectors.conversation_pattern_threads import ENDED, INBOUND, WON
+from cis_server.detectors.conversation_pattern_threads import AUTOMATIC, ENDED, INBOUND, WON
 from cis_server.detectors.rounding import rounded, rounded_rate
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.dataset import Dataset
@@ -19,6 +19,7 @@ def conversation_quality(
     """Length, answer times, sentiment and conversion of the threads of each channel.
 
     The conversion rate is over threads that have come to an end; running ones are not failures.
+    Automatic replies are nobody's words: they count neither as messages nor as answers.
 
     Args:
         dataset: threads and messages; those begun in the window count.
@@ -31,9 +32,11 @@ def conversation_quality(
     threads = dataset.threads.filter(
         pl.col("created_at").is_between(window.start, window.as_of), pl.col("channel").is_not_null()
     ).with_columns(won=WON, ended=ENDED)
-    inbound = dataset.messages.filter(
+    received = dataset.messages.filter(
         pl.col("direction") == INBOUND, pl.col("sent_at") <= window.as_of
     ).join(threads.select("thread_id", "channel"), on="thread_id", how="inner")
+    inbound = received.filter(~AUTOMATIC)
+    threads = _by_people(threads, received.filter(AUTOMATIC))
     rows = (
         threads.group_by("channel")
         .agg(
@@ -72,15 +75,29 @@ def conversation_quality(
     }
 
 
+def _by_people(threads: pl.DataFrame, automatic: pl.DataFrame) -> pl.DataFrame:
+    """Message counts without automatic replies; threads with no other reply are no conversation."""
+    counts = automatic.group_by("thread_id").agg(automatic=pl.len().cast(pl.Int64))
+    machine = pl.col("automatic").fill_null(0)
+    return (
+        threads.join(counts, on="thread_id", how="left")
+        .with_columns(
+            message_count=pl.col("message_count") - machine,
+            their_message_count=pl.col("their_message_count") - machine,
+        )
+        .filter((machine == 0) | (pl.col("their_message_count") > 0))
+    )
+
+
 def _sentiments(inbound: pl.DataFrame) -> dict[str, tuple[SentimentCount, ...]]:
     counts = (
         inbound.drop_nulls("sentiment")
         .group_by("channel", "sentiment")
-        .agg(cnt=pl.len())
-        .sort(["channel", "cnt", "sentiment"], descending=[False, True, False])
+        .agg(count=pl.len())
+        .sort(["channel", "count", "sentiment"], descending=[False, True, False])
     )
     found: dict[str, tuple[SentimentCount, ...]] = {}
-    for channel, sentiment, cnt in counts.iter_rows():
-        entry = SentimentCount(sentiment=sentiment, cnt=cnt)
+    for channel, sentiment, count in counts.iter_rows():
+        entry = SentimentCount(sentiment=sentiment, count=count)
         found[channel] = (*found.get(channel, ()), entry)
     return found

@@ -127,8 +127,8 @@ def email_engagement(run: Population, settings: DetectorSettings) -> EmailEngage
         click_conversion_lift=_ratio(if_clicked, if_not_clicked),
         avg_opens_converted=_mean(row["opens_won"]),
         avg_opens_not_converted=_mean(row["opens_lost"]),
-        avg_time_to_open_converted=_minutes(row["to_open_won"]),
-        avg_time_to_click_converted=_minutes(row["to_click_won"]),
+        avg_time_to_open_converted_minutes=_minutes(row["to_open_won"]),
+        avg_time_to_click_converted_minutes=_minutes(row["to_click_won"]),
         insights=(),
     )
     enough = min(row["opened"], n - row["opened"]) >= settings.minimum_tested

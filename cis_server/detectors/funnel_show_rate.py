@@ -35,7 +35,6 @@ from cis_server.domain.vocabulary import Verdict
 from cis_server.stats.rates import estimate_segments
 
 BLOCK = "show_rate"
-_DAY_NAMES = tuple(day.lower() for day in DAYS)
 _DAY, _HOUR = "show.day", "show.hour"
 _AHEAD, _TIER = "show.days_ahead", "show.tier"
 _FLAGS = {
@@ -61,7 +60,7 @@ def add_show_rates(
 
     def add_days() -> None:
         day = known["local_weekday"].fill_null(1).to_numpy() - 1
-        segments.add(coded_levels(_DAY, _DAY_NAMES, day, has_clock), showed, both, baseline=rate)
+        segments.add(coded_levels(_DAY, DAYS, day, has_clock), showed, both, baseline=rate)
 
     def add_hours() -> None:
         hour = known["local_hour"].fill_null(0).to_numpy()
@@ -123,7 +122,7 @@ def show_rate(
         best_day=_winner(days),
         best_hour=None if best_hour is None else int(best_hour),
         by_day=tuple(
-            DayRate(day=s.value, day_of_week=_DAY_NAMES.index(s.value) + 1, segment=s) for s in days
+            DayRate(day=s.value, day_of_week=DAYS.index(s.value) + 1, segment=s) for s in days
         ),
         by_hour=tuple(HourRate(hour=int(s.value), segment=s) for s in hours),
         by_days_ahead=_listed(judged, _AHEAD),

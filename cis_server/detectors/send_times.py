@@ -27,7 +27,7 @@ from cis_server.stats.circular import CELLS, WeekRates, week_rates
 from cis_server.stats.shrinkage import shrink_rates
 from cis_server.stats.towards import shrink_towards
 
-DAYS = ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
 HOURS = tuple(str(hour) for hour in range(24))
 _DAY, _HOUR = "day", "hour"
 

@@ -136,6 +136,6 @@ def _coverage(touches: pl.DataFrame) -> PrecisionCoverage:
         hour=pl.col("hour_known").mean(),
         weekday=pl.col("weekday_known").mean(),
         gap=pl.col("gap_known").mean(),
-        local_time=pl.col("lead_timezone").is_not_null().mean(),
+        timezone=pl.col("lead_timezone").is_not_null().mean(),
     ).row(0, named=True)
     return PrecisionCoverage(**{name: round(share, 4) for name, share in row.items()})

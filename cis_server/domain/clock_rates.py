@@ -13,6 +13,7 @@ class DayRate(Stored):
     """One local weekday."""
 
     day: str
+    """English, lower case: ``monday``."""
     day_of_week: int
     """ISO, Monday = 1."""
     segment: SegmentRate

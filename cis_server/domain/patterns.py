@@ -227,7 +227,7 @@ class PrecisionCoverage(Stored):
     hour: float
     weekday: float
     gap: float
-    local_time: float
+    timezone: float
     """Share with a known time zone."""
 
 
@@ -325,8 +325,8 @@ class EmailEngagement(Stored):
     click_conversion_lift: float | None
     avg_opens_converted: float | None
     avg_opens_not_converted: float | None
-    avg_time_to_open_converted: float | None
-    avg_time_to_click_converted: float | None
+    avg_time_to_open_converted_minutes: float | None
+    avg_time_to_click_converted_minutes: float | None
     insights: tuple[str, ...]
 
 
@@ -335,7 +335,7 @@ class SentimentCount(Stored):
     """Inbound messages of one sentiment."""
 
     sentiment: str
-    cnt: int
+    count: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -48,7 +48,6 @@ from cis_server.learning.recommendations import recommend
 from cis_server.learning.stages import Stages
 from cis_server.learning.targets import CONVERTED
 from cis_server.learning.weights_gate import WeightsDecision, learn_weights
-from cis_server.stats.confidence import confidence
 from cis_server.stats.seeds import generator
 
 _DETECTING, _WEIGHING, _MODELLING, _JUDGING, _PROPOSING = 0.35, 0.75, 0.80, 0.94, 0.95
@@ -186,16 +185,16 @@ def _not_finite(value: Any, path: str) -> str | None:
 
 
 def _pattern_outcome(kind: PatternType, outcome: DetectorOutcome) -> PatternOutcome:
-    known = outcome.sample >= outcome.converted
+    pattern = outcome.pattern
     return PatternOutcome(
         type=kind,
         status=outcome.status,
         reason=outcome.reason,
         sample_size=outcome.sample,
         n_converted=outcome.converted,
-        confidence=round(confidence(outcome.sample, outcome.converted), 4) if known else 0.0,
+        confidence=pattern.envelope.confidence if pattern is not None else 0.0,
         seconds=round(outcome.seconds, 4),
-        content_hash=_hash(outcome.pattern.to_json()) if outcome.pattern is not None else "",
+        content_hash=_hash(pattern.to_json()) if pattern is not None else "",
     )
 
 

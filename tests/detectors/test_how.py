@@ -220,11 +220,11 @@ def test_email_engagement_is_per_lead_and_up_to_the_conversion() -> None:
     assert found.click_rate == 0
     assert found.conversion_rate_if_clicked is None
     assert found.open_conversion_lift > 2
-    assert found.avg_time_to_open_converted == 45
+    assert found.avg_time_to_open_converted_minutes == 45
     assert any("open convert" in line for line in found.insights)
 
 
-def test_conversations_count_those_that_ended() -> None:
+def test_conversations_count_those_that_ended_and_no_automatic_replies() -> None:
     data = confounded(seed=9, leads=300)
     threads = [
         {
@@ -240,6 +240,16 @@ def test_conversations_count_those_that_ended() -> None:
         }
         for i in range(42)
     ]
+    # A machine answered too in most threads, and in one nobody else did.
+    for row in threads[5:40]:
+        row["message_count"], row["their_message_count"] = 5, 3
+    machine = threads[39] | {
+        "thread_id": "machine",
+        "message_count": 2,
+        "our_message_count": 1,
+        "their_message_count": 1,
+    }
+    threads.append(machine)
     messages = [
         {
             "thread_id": f"t{i}",
@@ -251,6 +261,17 @@ def test_conversations_count_those_that_ended() -> None:
         for i in range(42)
         for direction, minutes in (("inbound", 30.0), ("outbound", 500.0))
     ]
+    messages += [
+        {
+            "thread_id": name,
+            "direction": "inbound",
+            "intent": "out_of_office",
+            "sentiment": "neutral",
+            "sent_at": AS_OF - dt.timedelta(days=19),
+            "response_minutes": 0.0,
+        }
+        for name in (*(f"t{i}" for i in range(5, 40)), "machine")
+    ]
     pattern = detect_how(
         replace(data, threads=frame("threads", threads), messages=frame("messages", messages))
     )
@@ -261,7 +282,7 @@ def test_conversations_count_those_that_ended() -> None:
     assert email.estimate.sample == 30
     assert (email.avg_messages_per_thread, email.avg_lead_messages) == (4.0, 2.0)
     assert email.avg_lead_response_minutes == 30.0
-    assert {(s.sentiment, s.cnt) for s in email.sentiment_distribution} == {
+    assert {(s.sentiment, s.count) for s in email.sentiment_distribution} == {
         ("positive", 20),
         ("neutral", 20),
     }

@@ -85,7 +85,7 @@ def test_monday_is_monday_on_both_sides_of_daylight_saving(zone: str) -> None:
             }
         )
     pattern = detect_when(dataset(leads=leads, activities=touches))
-    assert [(d.day, d.day_of_week) for d in pattern.best_days] == [("Monday", 1)]
+    assert [(d.day, d.day_of_week) for d in pattern.best_days] == [("monday", 1)]
     assert [h.hour for h in pattern.best_hours] == [9]
     assert pattern.timezone_insights is not None
     assert pattern.timezone_insights.by_timezone[0].avg_send_hour_local == 9.0
@@ -95,13 +95,13 @@ def test_every_weekday_has_its_iso_name() -> None:
     pattern = detect_when(outreach(seed=3, leads=500))
     names = {d.day_of_week: d.day for d in pattern.best_days}
     assert names == {
-        1: "Monday",
-        2: "Tuesday",
-        3: "Wednesday",
-        4: "Thursday",
-        5: "Friday",
-        6: "Saturday",
-        7: "Sunday",
+        1: "monday",
+        2: "tuesday",
+        3: "wednesday",
+        4: "thursday",
+        5: "friday",
+        6: "saturday",
+        7: "sunday",
     }
 
 
@@ -156,7 +156,7 @@ def test_weekdays_without_hours_give_days_and_no_hours_and_no_gaps() -> None:
         hour_effect=lambda day, _hour: np.where(day == 2, 3.0, 1.0),
     )
     pattern = detect_when(data)
-    assert pattern.best_days[0].day == "Tuesday"
+    assert pattern.best_days[0].day == "tuesday"
     assert pattern.best_days[0].segment.verdict is Verdict.WINNING
     assert pattern.best_hours == ()
     assert pattern.surface is None
@@ -177,7 +177,7 @@ def test_unknown_zones_are_left_out_and_reported() -> None:
         for name in ("lead_timezone", "local_hour", "local_weekday")
     )
     pattern = detect_when(replace(data, activities=activities))
-    assert pattern.coverage.local_time == pytest.approx(0.5, abs=0.01)
+    assert pattern.coverage.timezone == pytest.approx(0.5, abs=0.01)
     assert (
         sum(h.segment.estimate.sample for h in pattern.best_hours)
         == activities.select(pl.col("local_hour").is_not_null().sum()).item()

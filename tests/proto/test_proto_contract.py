@@ -398,8 +398,6 @@ def test_weekdays_are_iso_numbers(contract: Contract) -> None:
 
 def test_instants_end_in_time_and_dates_in_date(contract: Contract) -> None:
     for name, each in contract.fields.items():
-        if name == "PrecisionCoverage.local_time":  # a share, named as its stored key
-            continue
         text = each.type == FieldDescriptorProto.TYPE_STRING
         assert (each.type_name == TIMESTAMP) == (name.endswith("_time") and not text), name
         assert not name.endswith(("_at", "_ts")), name

@@ -266,15 +266,16 @@ def test_a_suppressed_lead_gets_no_touches_and_the_reason(
             {"lead": core.Lead(email="out@b.example", unsubscribed=True)},
         ):
             request = recommendation.GetSequenceRequest(client_id=tenant_id, **subject)
-            answer, call = stub.GetSequence.with_call(request)
+            answer = stub.GetSequence(request)
             assert not answer.touches
             assert answer.decision_id
-            told = dict(call.trailing_metadata())
-            assert told["cis-why-not"] == "suppressed"
-            assert str(told["cis-why-not-text"]).startswith("the lead must not be contacted: ")
+            assert answer.why_not == "suppressed"
+            assert answer.why_not_text.startswith("the lead must not be contacted: ")
         open_ = recommendation.GetSequenceRequest(client_id=tenant_id, tier=core.TIER_HOT)
-        _, call = stub.GetSequence.with_call(open_)
-        assert "cis-why-not" not in dict(call.trailing_metadata())
+        planned = stub.GetSequence(open_)
+        assert planned.touches
+        assert not planned.HasField("why_not")
+        assert planned.why_not_text == ""
     dead = plan(api, tenant_id, tier=core.TIER_DEAD)
     assert not dead.touches
 

@@ -297,7 +297,7 @@ def when_pattern(
         engagement_timing=None,
         timezone_insights=None,
         conversion_timing=None,
-        coverage=PrecisionCoverage(hour=1.0, weekday=1.0, gap=1.0, local_time=1.0),
+        coverage=PrecisionCoverage(hour=1.0, weekday=1.0, gap=1.0, timezone=1.0),
     )
 
 

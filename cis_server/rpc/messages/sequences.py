@@ -65,4 +65,6 @@ def sequence_message(answer: SequenceAnswer) -> recommendation.GetSequenceRespon
         decision_id=answer.decision_id,
         propensity=answer.propensity,
         model=model_message(answer.model),
+        why_not=answer.why_not,
+        why_not_text=answer.why_not_text,
     )

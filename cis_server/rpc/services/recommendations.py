@@ -18,11 +18,6 @@ from cis_server.serving.channels import ChannelsRequest
 from cis_server.serving.prompt_context import DEFAULT_LINES
 from cis_server.serving.timing import Place, TimingRequest
 
-WHY_NOT_KEY = "cis-why-not"
-"""Trailing metadata of a plan without touches: the reason, as `ChannelChoice.why_not` names it."""
-WHY_NOT_TEXT_KEY = "cis-why-not-text"
-"""The same in plain words."""
-
 
 class RecommendationService(recommendation_grpc.RecommendationServiceServicer):
     """Answers from the patterns in memory; a stored lead costs one bounded read.
@@ -59,20 +54,13 @@ class RecommendationService(recommendation_grpc.RecommendationServiceServicer):
     def GetSequence(  # noqa: N802
         self, request: recommendation.GetSequenceRequest, context: grpc.ServicerContext
     ) -> recommendation.GetSequenceResponse:
-        """A plan of touches; without any, the trailing metadata say why."""
+        """A plan of touches, or why there are none."""
         asked = sequence_request(request)
         if asked.lead_id is None or asked.lead is not None:
             answer = self._advisor.sequence(asked)
         else:
             left = remaining_seconds(context, self._store_seconds)
             answer = self._advisor.sequence_of_lead(asked, left)
-        if answer.why_not is not None:
-            context.set_trailing_metadata(
-                (
-                    (WHY_NOT_KEY, answer.why_not.value),
-                    (WHY_NOT_TEXT_KEY, _ascii(answer.why_not_text)),
-                )
-            )
         return sequence_message(answer)
 
     def GetContent(  # noqa: N802
@@ -127,8 +115,3 @@ def _channels_request(request: recommendation.GetChannelsRequest) -> ChannelsReq
         available_channels=tuple(request.available_channels),
         used_channels=tuple(request.used_channels),
     )
-
-
-def _ascii(text: str) -> str:
-    """Text as metadata can carry it."""
-    return text.encode("ascii", "replace").decode()
