@@ -9,6 +9,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import average_precision_score
 
 from cis_server.learning.design import bounded_space, design
+from cis_server.learning.live_comparison import Incumbent
 from cis_server.learning.propensity import PropensityFit, learn_propensity
 from cis_server.scoring.features import RawColumns
 from cis_server.scoring.propensity import PropensityScorer
@@ -171,3 +172,55 @@ def test_every_lead_is_counted_once() -> None:
     outcome = learned(raw, y).outcome
     assert outcome.n_train + outcome.n_test == 2000
     assert outcome.positives_train + outcome.positives_test == y.sum()
+
+
+def test_the_trees_are_reported_and_never_served() -> None:
+    raw, y, _ = simulated(2000, 10)
+    fit = learned(raw, y)
+    trees = fit.report["challenger"]
+    assert trees["served"] is False
+    assert {"pr_auc", "brier", "log_loss", "lift_at_10", "lift_at_20"} <= set(trees)
+    assert trees["n_train"] == fit.outcome.n_train
+    assert y[1400:].mean() < trees["pr_auc"] < 1.0
+    assert fit.model is not None
+    assert "tree" not in json.dumps(fit.model.to_json())
+    assert learned(raw, y).report["challenger"] == trees
+
+
+def test_the_candidate_is_compared_with_the_live_model_on_leads_it_has_not_seen() -> None:
+    raw, y, _ = simulated(4000, 11)
+    early = {name: values[:1000] for name, values in raw.items()}
+    live = learned(early, y[:1000]).model
+    assert live is not None
+
+    def compared(seen_until: float) -> dict[str, object]:
+        fit = learn_propensity(
+            raw,
+            y,
+            np.arange(4000),
+            [None] * 4000,
+            np.random.default_rng(0),
+            baseline_score=np.random.default_rng(1).random(4000),
+            incumbent=Incumbent(live, seen_until),
+        )
+        report: dict[str, object] = fit.report["live"]
+        return report
+
+    told = compared(999.0)
+    assert told["n"] == 1200
+    assert told["pr_auc_gain_low"] <= told["pr_auc_gain"] <= told["pr_auc_gain_high"]  # type: ignore[operator]
+    assert told["pr_auc"] > told["pr_auc_live"]  # type: ignore[operator]
+    late = compared(3989.0)
+    assert late["n"] == 10
+    assert "reason" in late
+
+
+def test_every_feature_has_its_drift_and_the_curve_of_lifts_ends_at_one() -> None:
+    raw, y, _ = simulated(3000, 12)
+    moved = [value + (2.0 if i >= 2100 else 0.0) for i, value in enumerate(raw["attribute:size"])]  # type: ignore[operator]
+    report = learned({**raw, "attribute:size": moved}, y).report
+    drift = report["feature_drift"]
+    assert max(drift, key=drift.__getitem__) == "attribute:size"
+    assert drift["attribute:size"] > 0.2
+    assert all(value < 0.1 for name, value in drift.items() if name != "attribute:size")
+    assert report["lift_curve"][-1] == {"share": 1.0, "lift": pytest.approx(1.0)}

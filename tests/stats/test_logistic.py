@@ -9,7 +9,7 @@ from scipy import special
 from sklearn.linear_model import LogisticRegression
 
 from cis_server.stats import kernels
-from cis_server.stats.logistic import fit_logistic
+from cis_server.stats.logistic import GaussianPrior, fit_logistic, log_evidence
 
 
 def one_hot(seed: int, n: int, features: int, levels: int) -> tuple[np.ndarray, np.ndarray]:
@@ -126,3 +126,48 @@ def test_three_hundred_columns_and_a_hundred_thousand_rows_are_quick() -> None:
     begin = time.perf_counter()
     assert fit_logistic(x, y, prior_precision=3.0).converged
     assert time.perf_counter() - begin < 8.0
+
+
+def test_a_prior_of_intercept_and_slopes_together_is_that_of_the_parts() -> None:
+    rng = np.random.default_rng(21)
+    x = rng.normal(size=(200, 3))
+    y = (rng.random(200) < 0.3).astype(float)
+    mean = np.array([-1.0, 0.5, 0.0, -0.2])
+    precision = np.diag([2.0, 1.0, 4.0, 8.0])
+    joint = fit_logistic(x, y, prior=GaussianPrior(mean, precision))
+    parts = fit_logistic(
+        x,
+        y,
+        prior_mean=mean[1:],
+        prior_precision=np.array([1.0, 4.0, 8.0]),
+        intercept_prior=(-1.0, 2.0),
+    )
+    assert joint.intercept == pytest.approx(parts.intercept, abs=1e-9)
+    np.testing.assert_allclose(joint.coefficients, parts.coefficients, atol=1e-9)
+    with pytest.raises(ValueError, match="prior"):
+        fit_logistic(x, y, prior=GaussianPrior(mean[:3], precision[:3, :3]))
+
+
+def test_without_rows_the_mode_is_the_prior_to_the_last_bit() -> None:
+    mean = np.array([-1.3, 0.7, 0.1])
+    prior = GaussianPrior(mean, np.array([[2.0, 0.3, 0.0], [0.3, 1.0, 0.2], [0.0, 0.2, 5.0]]))
+    fit = fit_logistic(np.empty((0, 2)), [], prior=prior)
+    assert np.array_equal(np.append(fit.intercept, fit.coefficients), mean)
+    np.testing.assert_allclose(fit.covariance, np.linalg.inv(prior.precision), rtol=1e-6)
+
+
+def test_the_evidence_is_the_integral_of_likelihood_times_prior() -> None:
+    # One coefficient: the integral over it and the intercept, by brute force on a grid.
+    rng = np.random.default_rng(22)
+    x = rng.normal(size=(60, 1))
+    y = (rng.random(60) < special.expit(-0.5 + 0.8 * x[:, 0])).astype(float)
+    a, b = np.meshgrid(np.linspace(-4, 3, 281), np.linspace(-3, 4, 281))
+    eta = a[..., None] + b[..., None] * x[:, 0]
+    log_likelihood = (y * eta - np.logaddexp(0.0, eta)).sum(axis=-1)
+    for precision in (0.5, 2.0, 8.0):
+        prior = GaussianPrior(np.zeros(2), np.diag([1.0, precision]))
+        log_prior = -0.5 * (a**2 + precision * b**2) + 0.5 * np.log(precision) - np.log(2.0 * np.pi)
+        cell = (7.0 / 280.0) ** 2
+        exact = special.logsumexp(log_likelihood + log_prior) + np.log(cell)
+        found = log_evidence(fit_logistic(x, y, prior=prior), prior)
+        assert found == pytest.approx(exact, abs=0.05)
