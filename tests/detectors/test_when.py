@@ -295,4 +295,4 @@ def test_a_peak_of_one_day_is_found() -> None:
         seed=11, leads=3000, hour_effect=lambda day, _hour: np.where(day == 4, 2.5, 1.0)
     )
     best = detect_when(thursdays).best_days[0]
-    assert (best.day, best.segment.verdict) == ("Thursday", Verdict.WINNING)
+    assert (best.day, best.segment.verdict) == ("thursday", Verdict.WINNING)
