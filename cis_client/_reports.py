@@ -301,6 +301,25 @@ def learn_report(result: LearnResult) -> Iterator[str]:
         yield table.text()
 
 
+def _policies_table(result: ClientLearnResult) -> Table:
+    columns = ("decision", "judged", "as it is", "always the best", "rests on", "warning")
+    table = Table(columns, "conversions per decision, by what exploration tells")
+    for each in result.policies:
+        table.add(
+            each.kind,
+            f"{number(each.judged)} of {number(each.decisions)}",
+            f"{percent(each.current_value)} {interval(each.current_low, each.current_high)}"
+            if each.HasField("current_value")
+            else UNKNOWN,
+            f"{percent(each.best_value)} {interval(each.best_low, each.best_high)}"
+            if each.HasField("best_value")
+            else UNKNOWN,
+            number(round(each.effective_size)),
+            each.warning,
+        )
+    return table
+
+
 def _client_report(result: ClientLearnResult) -> Iterator[str]:
     yield facts(
         (
@@ -331,6 +350,8 @@ def _client_report(result: ClientLearnResult) -> Iterator[str]:
         yield gates_table(result.gates, "gates of the weights").text()
     for model in result.propensity:
         yield from _propensity_report(model)
+    if result.policies:
+        yield _policies_table(result).text()
 
 
 def _weights_block(result: ClientLearnResult) -> str:
