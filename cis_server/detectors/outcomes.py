@@ -59,11 +59,12 @@ class Population:
         leads: one row a lead of the run, ordered by `lead_id`, with the columns of the dataset and
             `lead` (row number), `label`, `outcome_at`, `contacted_at` (first contact, or the first
             touch seen), `touches` (in the window).
-        touches: one row an outbound touch of the run, ordered by lead, time and id, with the
-            columns of the dataset and `lead` (row in `leads`), `position` (1, 2, ... within the
-            run), `touch_number` (filled from `position` where missing), `tier` of the lead,
-            `resolved`, `success` (the conversion is credited to it), and `hour_known`,
-            `weekday_known`, `gap_known` (precise enough, and the local time is known).
+        touches: one row an outbound touch of the run, ordered by lead, time and id, with those
+            columns of the dataset that detectors read of a touch and `lead` (row in `leads`),
+            `position` (1, 2, ... within the run), `touch_number` (filled from `position` where
+            missing), `label` and `tier` of the lead, `resolved`, `success` (the conversion is
+            credited to it), and `hour_known`, `weekday_known`, `gap_known` (precise enough, and
+            the local time is known).
         resolved_leads: rows of `leads` that were followed long enough, with `converted`, their
             outcome: the denominator of every lead-level rate.
         followed_touches: rows of `touches` of those leads within their follow-up, with `success`
@@ -111,8 +112,19 @@ def population(dataset: Dataset, settings: DetectorSettings) -> Population:
         The population; the same whatever the row order of the frames.
     """
     window = dataset.window
-    sent = dataset.activities.filter(
-        pl.col("action") == Action.SENT.value, pl.col("occurred_at") <= window.as_of
+    # Rows are chosen by a few columns and the others taken along once, at the end: a copy of a
+    # touch with all it has, at every step, is what would take the memory.
+    sent = (
+        dataset.activities.select(
+            "lead_id",
+            "activity_id",
+            "action",
+            "occurred_at",
+            "converting",
+            row=pl.int_range(pl.len(), dtype=pl.UInt32),
+        )
+        .filter(pl.col("action") == Action.SENT.value, pl.col("occurred_at") <= window.as_of)
+        .drop("action")
     )
     labelled = _labelled(dataset, sent, settings)
     outside = (pl.col("outcome_at") < window.start).fill_null(False)
@@ -219,7 +231,7 @@ def _touches(
     older = pl.col("occurred_at") <= window.as_of - dt.timedelta(days=settings.horizon_days)
     converted = pl.col("label") == Label.CONVERTED
     facts = leads.select("lead_id", "lead", "label", "tier", ended_at="converted_at")
-    touches = (
+    chosen = (
         sent.filter(pl.col("occurred_at") >= window.start)
         .join(facts, on="lead_id", how="inner")
         # Times of months or days may put the credited touch a little after the conversion.
@@ -229,6 +241,11 @@ def _touches(
             | pl.col("converting").fill_null(False)
         )
         .sort("lead", "occurred_at", "activity_id")
+    )
+    unread = [name for name in _UNREAD if name in dataset.activities.columns]
+    touches = pl.concat(
+        [dataset.activities.drop(unread)[chosen["row"]], chosen.select("lead", "label", "tier")],
+        how="horizontal",
     )
     precision = pl.col("time_precision")
     return (
@@ -244,5 +261,9 @@ def _touches(
             gap_known=precision.is_in([value.value for value in GAP_PRECISE]),
         )
         .with_columns(touch_number=pl.coalesce("touch_number", "position").cast(pl.Int64))
-        .drop("ended_at")
+        .drop("time_precision", "converting")
     )
+
+
+_UNREAD = ("action", "campaign_id", "replied_at", "minutes_to_reply")
+"""Columns of activities that no detector reads of a touch."""

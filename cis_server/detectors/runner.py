@@ -74,6 +74,7 @@ def run_detectors(
     types: Sequence[PatternType] | None = None,
     progress: Callable[[PatternType, float], None] | None = None,
     timer: Callable[[], float] = time.perf_counter,
+    run: Population | None = None,
 ) -> dict[PatternType, DetectorOutcome]:
     """Run the detectors over one dataset, labelling its population once.
 
@@ -83,6 +84,7 @@ def run_detectors(
         types: detectors to run, all by default; those not known here are ignored.
         progress: called before each detector with its type and the share done, 0..1.
         timer: seconds of a steady clock; only `DetectorOutcome.seconds` depends on it.
+        run: the labelled population of this dataset, when it is known already.
 
     Returns:
         An outcome per detector, whatever happened to the others.
@@ -91,7 +93,7 @@ def run_detectors(
     wanted = [kind for kind in DETECTORS if types is None or kind in types]
     begun = timer()
     try:
-        run = population(dataset, settings)
+        run = run or population(dataset, settings)
     except Exception as fault:
         return {kind: _lost(failure(fault), timer() - begun) for kind in wanted}
     outcomes: dict[PatternType, DetectorOutcome] = {}

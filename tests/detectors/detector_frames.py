@@ -84,6 +84,12 @@ SCHEMAS: Mapping[str, Mapping[str, pl.DataType]] = {
         instant="sent_at",
         int="position",
     ),
+    "decisions": _columns(
+        text="decision_id kind choice best activity_id lead_id channel",
+        float="propensity best_propensity",
+        instant="decided_at occurred_at",
+        bool="converting",
+    ),
 }
 
 Rows = Sequence[Mapping[str, Any]] | Mapping[str, Any] | pl.DataFrame

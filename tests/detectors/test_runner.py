@@ -41,6 +41,9 @@ def full(leads: int, seed: int = 1) -> Dataset:
         activities=data.activities.with_columns(
             human_opened_at=pl.when(opened).then(pl.col("occurred_at") + pl.duration(minutes=61)),
             minutes_to_open=pl.when(opened).then(61.123456),
+            template_id=pl.when(pl.col("local_hour") % 2 == 0)
+            .then(pl.lit("a"))
+            .otherwise(pl.lit("b")),
             content=pl.when(pl.col("channel") == "voice").then(
                 pl.concat_str(pl.lit('{"contact": "k'), pl.col("local_weekday"), pl.lit('"}'))
             ),
