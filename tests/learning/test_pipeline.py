@@ -14,15 +14,16 @@ from cis_server.detectors.outcomes import population
 from cis_server.detectors.runner import DETECTORS
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.dataset import Dataset
-from cis_server.domain.learned import Learned
+from cis_server.domain.learned import Learned, LivePropensity
 from cis_server.domain.patterns import PATTERN_CLASSES
-from cis_server.domain.propensity import PropensityModel
+from cis_server.domain.propensity import SERVED_TARGETS, PropensityModel
 from cis_server.domain.runs import LearnOptions, RunResult
 from cis_server.domain.vocabulary import PatternStatus, PatternType, Promotion
 from cis_server.domain.weights import COMPONENTS, DEFAULT_WEIGHTS, Weights
 from cis_server.learning.first_touch import first_touch
 from cis_server.learning.labels import learning_rows
 from cis_server.learning.pipeline import learn
+from cis_server.learning.pooling import pooled
 from cis_server.learning.propensity_stage import raw_of
 from cis_server.learning.stages import Stages
 from cis_server.scoring.propensity import PropensityScorer
@@ -336,3 +337,48 @@ def test_what_follows_the_booking_is_learned_and_stored() -> None:
         assert stored[kind].confidence == content["envelope"]["confidence"]
         broken = [b for b in content["envelope"]["blocks"] if b["status"] == "error"]
         assert broken == []
+
+
+def test_every_target_has_a_model_or_a_named_reason() -> None:
+    result = planted().result
+    outcomes = (result.propensity, *result.propensity_targets)
+    assert [outcome.target for outcome in outcomes] == list(SERVED_TARGETS)
+    stored = {model.target for model in planted().models if model.kind == "propensity"}
+    for outcome in outcomes:
+        fitted = outcome.status in ("success", "gate_failed")
+        assert (outcome.target in stored) == fitted
+        assert outcome.reason
+        assert bool(outcome.gates) == fitted
+
+
+def test_a_client_that_shares_and_has_few_outcomes_is_told_what_the_others_say() -> None:
+    data = dataset("planted")
+    sharing = state(PLANTED)
+    policy = dataclasses.replace(sharing.client.policy, pooling=True)
+    sharing = dataclasses.replace(
+        sharing, client=dataclasses.replace(sharing.client, policy=policy)
+    )
+    given = learned(data, sharing).contributions
+    assert {part.target for part in given} >= {"converted", "call_booked"}
+    assert planted().contributions == ()
+    parts = [
+        dataclasses.replace(next(p for p in given if p.target == "converted"), target="customer")
+        for _ in range(5)
+    ]
+    prior = pooled(parts)
+    assert prior is not None
+    got = learned(data, dataclasses.replace(sharing, pools={"customer": prior.to_json()}))
+    customer = got.result.propensity_targets[-1]
+    assert customer.status == "insufficient_data"
+    assert customer.promoted
+    assert "5 other clients" in customer.reason
+    (model,) = [model for model in got.models if model.target == "customer"]
+    assert model.origin == "pooled"
+    assert model.decision.live
+    own = LivePropensity(content=model.content)
+    kept = dataclasses.replace(
+        sharing, pools={"customer": prior.to_json()}, live_propensity={"customer": own}
+    )
+    stays = learned(data, kept)
+    assert "own model stays live" in stays.result.propensity_targets[-1].reason
+    assert not [model for model in stays.models if model.target == "customer"]
