@@ -83,8 +83,8 @@ def _learned(
     stages: Stages,
     settings: DetectorSettings,
 ) -> Learned:
-    patterns, pattern_outcomes = _patterns(dataset, settings, stages)
     run = population(dataset, settings)
+    patterns, pattern_outcomes = _patterns(run, dataset, settings, stages)
     weights, weights_model = _weights(run, dataset, state, options, stages)
     targets = _propensity(run, dataset, state, options, stages)
     policies = _policies(dataset, settings, stages)
@@ -129,7 +129,7 @@ def _conversions(dataset: Dataset) -> int:
 
 
 def _patterns(
-    dataset: Dataset, settings: DetectorSettings, stages: Stages
+    run: Population, dataset: Dataset, settings: DetectorSettings, stages: Stages
 ) -> tuple[tuple[LearnedPattern, ...], tuple[PatternOutcome, ...]]:
     begun: dict[PatternType, dt.datetime] = {}
 
@@ -139,7 +139,9 @@ def _patterns(
 
     found = {
         kind: _storable(outcome)
-        for kind, outcome in run_detectors(dataset, settings=settings, progress=begin).items()
+        for kind, outcome in run_detectors(
+            dataset, settings=settings, progress=begin, run=run
+        ).items()
     }
     for kind, outcome in found.items():
         started = begun.get(kind, stages.begun_at)
