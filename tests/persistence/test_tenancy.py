@@ -36,6 +36,7 @@ INSERT INTO revenue_attribution
     VALUES (:c, 'd', 'linear', '00000000-0000-0000-0000-000000000001', 'email', 1, 1, 1);
 INSERT INTO ab_tests (client_id, ab_test_id, name) VALUES (:c, 'ab', 'n');
 INSERT INTO ab_test_variants (client_id, ab_test_id, name) VALUES (:c, 'ab', 'A');
+INSERT INTO ab_test_assignments (client_id, ab_test_id, lead_id, variant, propensity) VALUES (:c, 'ab', 'l', 'A', .5);
 INSERT INTO suppression (client_id, kind, value) VALUES (:c, 'email', 'x@example.org');
 INSERT INTO patterns (client_id, pattern_type, patterns, sample_size, confidence, valid_until)
     VALUES (:c, 'who', '{}', 1, .5, now());
@@ -47,10 +48,12 @@ INSERT INTO pool_contributions (client_id, target, contribution, leads, positive
     VALUES (:c, 'converted', '{}', 1, 1);
 INSERT INTO learning_runs (client_id) VALUES (:c);
 INSERT INTO rescoring_runs (client_id) VALUES (:c);
-INSERT INTO recommendations (client_id, kind, title) VALUES (:c, 'timing', 't');
+INSERT INTO recommendations (client_id, kind, title) VALUES (:c, 'gap', 't');
 INSERT INTO decision_log (client_id, kind, choice) VALUES (:c, 'timing', 'x');
 INSERT INTO dataset_snapshots (client_id, content_hash, window_start, as_of) VALUES (:c, 'h', now(), now());
 INSERT INTO access_audit (client_id, actor, action) VALUES (:c, 'a', 'b');
+INSERT INTO model_events (client_id, model_id, kind, version, to_state, rollout, actor) VALUES (:c, 'm', 'weights', 1, 'live', 1, 'a');
+INSERT INTO health_checks (client_id, checked_on) VALUES (:c, '2026-01-01');
 """  # noqa: E501
 
 
