@@ -127,7 +127,7 @@ def test_a_run_stores_patterns_weights_and_model_that_serving_reads(place: Insta
     assert [stage.stage for stage in run.stages] == [
         *("drain", "extract", "snapshot"),
         *(f"detect_{kind}" for kind in DETECTORS),
-        *("weights", "propensity", "save"),
+        *("weights", "propensity", "policies", "recommend", "save"),
     ]
     assert run.result.seconds > 0
     assert run.result.peak_memory_bytes > 50_000_000
