@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Final
 
+from cis_server.domain.policy_value import PolicyOutcomes
 from cis_server.domain.runs import Gate, PropensityOutcome, Run, RunResult, WeightsOutcome
 from cis_server.domain.weights import COMPONENTS
 from cis_server.reports.charts import (
@@ -49,7 +50,11 @@ def run_report(run: Run, models: Sequence[ReportedModel], *, drift_limit: float)
         parts += [
             _patterns(run.result),
             _weights(run.result.weights),
-            _propensity(run.result.propensity, models, drift_limit),
+            *(
+                _propensity(outcome, models, drift_limit)
+                for outcome in (run.result.propensity, *run.result.propensity_targets)
+            ),
+            _policies(run.result.policies),
         ]
     parts += [_stages(run), _lineage(run, models)]
     title = f"Learning run of {run.client_id}"
@@ -81,23 +86,23 @@ def _verdict(run: Run) -> str:
         return f'<p class="verdict no">The run failed: {escape(run.error)}</p>'
     if result is None:
         return f'<p class="verdict">The run has not ended: {escape(run.message or run.stage)}</p>'
-    live = [
-        name
-        for name, promoted in (
-            ("weights", result.weights.promoted),
-            ("a conversion probability", result.propensity.promoted),
-        )
-        if promoted
+    live = ["weights"] if result.weights.promoted else []
+    live += [
+        f"probability of {_words(each.target)}"
+        for each in (result.propensity, *result.propensity_targets)
+        if each.promoted
     ]
     said = f"New {' and '.join(live)} went live." if live else "Nothing new went live."
     if run.options.dry_run:
         said += " It was a dry run: nothing was stored."
+    said_of = [("Weights", result.weights.status, result.weights.reason)]
+    said_of += [
+        (f"Probability of {_words(each.target)}", each.status, each.reason)
+        for each in (result.propensity, *result.propensity_targets)
+    ]
     items = "".join(
-        f"<li><b>{escape(what)}</b> ({escape(status.replace('_', ' '))}): {escape(reason)}.</li>"
-        for what, status, reason in (
-            ("Weights", result.weights.status, result.weights.reason),
-            ("Conversion probability", result.propensity.status, result.propensity.reason),
-        )
+        f"<li><b>{escape(what)}</b> ({escape(_words(status))}): {escape(reason)}.</li>"
+        for what, status, reason in said_of
     )
     return f'<p class="verdict {"yes" if live else ""}">{escape(said)}</p><ul>{items}</ul>'
 
@@ -146,7 +151,9 @@ def _propensity(
     metrics: Mapping[str, Any] = next(
         (m.metrics for m in models if m.kind == "propensity" and m.target == outcome.target), {}
     )
-    parts = [f"<h2>Conversion probability ({escape(outcome.target)})</h2>"]
+    parts = [f"<h2>Probability of {escape(_words(outcome.target))}</h2>"]
+    if outcome.pr_auc is None:
+        parts.append(f"<p>{escape(outcome.reason)}.</p>")
     if outcome.pr_auc is not None:
         parts.append(
             f"<p>Fitted on {outcome.n_train:,} leads ({outcome.positives_train:,} converted) and "
@@ -216,6 +223,30 @@ def _selection(groups: Mapping[str, Any]) -> str:
     return f'<h3>Who is selected</h3><div class="pair">{"".join(parts)}</div>'
 
 
+def _policies(policies: PolicyOutcomes) -> str:
+    if not policies.outcomes:
+        return f"<h2>Exploration</h2><p>{escape(policies.note)}.</p>" if policies.note else ""
+    rows = [
+        (
+            each.kind,
+            f"{each.judged:,}",
+            f"{each.converted:,}",
+            _interval(each.current_value, each.current_low, each.current_high),
+            _interval(each.best_value, each.best_low, each.best_high),
+            each.warning,
+        )
+        for each in policies.outcomes
+    ]
+    heads = ("decision", "judged", "converted", "policy in force", "always the best", "")
+    return "<h2>Exploration</h2><p>Conversions per decision, with 90 % intervals.</p>" + _table(
+        heads, rows, numbers=(1, 2)
+    )
+
+
+def _interval(value: float | None, low: float, high: float) -> str:
+    return "not known" if value is None else f"{value:.1%} ({low:.1%} to {high:.1%})"
+
+
 def _stages(run: Run) -> str:
     rows = [
         (
@@ -270,6 +301,18 @@ def _table(
 
 def _figure(svg: str, caption: str) -> str:
     return f"<figure>{svg}<figcaption>{escape(caption)}</figcaption></figure>"
+
+
+_TARGETS: Final = {
+    "converted": "conversion",
+    "call_booked": "a call booked within 7 days",
+    "qualified": "qualification within 14 days",
+    "customer": "becoming a customer within 30 days",
+}
+
+
+def _words(name: str) -> str:
+    return _TARGETS.get(name, name.replace("_", " "))
 
 
 def _number(value: float | None, digits: int = 3) -> str:
