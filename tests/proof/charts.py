@@ -119,5 +119,5 @@ def boxes(
 def legend(axes: Axes, **where: Any) -> None:
     """The legend, outside of the data."""
     axes.legend(
-        loc="lower left", bbox_to_anchor=(0, 1.0), ncols=3, fontsize=9, frameon=False, **where
+        loc="lower left", bbox_to_anchor=(0, 1.0), ncols=4, fontsize=9, frameon=False, **where
     )

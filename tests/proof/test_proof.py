@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 import subprocess
 import sys
 from functools import partial
@@ -19,6 +20,8 @@ from tests.proof.running import ROOT, _sources, digest, measure_all
 from tests.proof.scenarios import clocks, drawn, null, peeking, power, timing
 from tests.proof.sections import SECTIONS
 from tests.proof.sections.power import OF_THE_REST
+
+PAGE = ROOT / "docs" / "proof.md"
 
 
 def test_names_are_unique() -> None:
@@ -154,3 +157,15 @@ def test_the_command_measures_writes_and_checks(tmp_path: Path) -> None:
     assert "all bounds hold" in done.stdout
     assert (tmp_path / "p.md").read_text().startswith("# Does CIS tell the truth?")
     assert (tmp_path / "proof" / "peeking.png").exists()
+
+
+def test_the_committed_page_is_whole() -> None:
+    text = PAGE.read_text(encoding="utf-8")
+    for section in SECTIONS:
+        assert f"## {section.title}" in text
+    pictures = re.findall(r"\]\((proof/[\w-]+\.png)\)", text)
+    assert pictures
+    for picture in pictures:
+        assert (PAGE.parent / picture).stat().st_size > 5_000
+    kept = {file.name for file in (PAGE.parent / "proof").iterdir()}
+    assert kept == {Path(picture).name for picture in pictures}
