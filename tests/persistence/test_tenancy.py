@@ -128,7 +128,8 @@ def test_the_reader_writes_nothing(two_clients: Engine) -> None:
 
 def test_the_loader_reads_resident_state_of_all_and_nothing_else(two_clients: Engine) -> None:
     resident = {
-        "clients", "campaigns", "patterns", "pattern_status", "models", "suppression"
+        "clients", "campaigns", "patterns", "pattern_status", "models", "suppression",
+        "pool_contributions",
     }  # fmt: skip
     for table in TENANT_TABLES:
         if table in resident:
