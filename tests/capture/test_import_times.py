@@ -107,9 +107,20 @@ def test_the_coarser_precision_wins(first: P, second: P) -> None:
     assert order.index(coarser(first, second)) == max(order.index(first), order.index(second))
 
 
-@pytest.mark.parametrize("form", ["%d/%m/%Y", "%d.%m.%y %H:%M", "%c", "%Y-%j", "unix", "unix_ms"])
-def test_usable_formats(form: str) -> None:
+@pytest.mark.parametrize(
+    ("form", "text", "day"),
+    [
+        ("%d/%m/%Y", "03/05/2024", "2024-05-03"),
+        ("%d.%m.%y %H:%M", "03.05.24 10:30", "2024-05-03"),
+        ("%c", "Fri May  3 10:30:00 2024", "2024-05-03"),
+        ("%Y-%j", "2024-124", "2024-05-03"),
+        ("unix", "1714730400", "2024-05-03"),
+        ("unix_ms", "1714730400000", "2024-05-03"),
+    ],
+)
+def test_usable_formats(form: str, text: str, day: str) -> None:
     check_format(form)
+    assert read_time(text, [form]).moment.date() == dt.date.fromisoformat(day)
 
 
 @pytest.mark.parametrize("form", ["", "%d/%m", "dd/mm/yyyy", "%H:%M", "%Y %m %!"])

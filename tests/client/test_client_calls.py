@@ -249,7 +249,10 @@ def test_wait_ready(server: Running, connect: Connect) -> None:
 
 def test_wait_ready_without_a_health_service(connect: Connect) -> None:
     with running(with_health=False) as server:
-        connect(server.target).wait_ready()
+        client = connect(server.target)
+        client.wait_ready()
+        with pytest.raises(cis_client.Unimplemented):
+            client.serving_status()
 
 
 def test_wait_ready_says_why_not(free_port: int, connect: Connect) -> None:

@@ -55,7 +55,7 @@ def test_tokens_do_not_travel_unencrypted(target: str) -> None:
     ["127.0.0.1:1", "localhost:1", "[::1]:1", "ipv6:[::1]:1", "dns:///localhost:1", "unix:/tmp/s"],
 )
 def test_tokens_may_stay_on_this_machine(target: str) -> None:
-    ClientOptions(target=target, token="secret")
+    assert ClientOptions(target=target, token="secret").token == "secret"
 
 
 def test_secrets_are_not_shown() -> None:

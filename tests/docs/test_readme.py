@@ -246,7 +246,8 @@ def typed_commands() -> list[tuple[str, list[str]]]:
 
 @pytest.mark.parametrize(("program", "arguments"), typed_commands())
 def test_commands_in_blocks_can_be_parsed(program: str, arguments: list[str]) -> None:
-    (cis_cli if program == "cis" else server_cli)._parser().parse_args(arguments)
+    parsed = (cis_cli if program == "cis" else server_cli)._parser().parse_args(arguments)
+    assert callable(parsed.command)
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)

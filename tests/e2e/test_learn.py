@@ -148,6 +148,7 @@ def test_a_caller_that_goes_away_leaves_the_run_alone(api: Client) -> None:
     run_id = next(stream).progress.run_id
     stream.cancel()  # type: ignore[attr-defined]
     wait_until(lambda: run_of(api, run_id).state == core.RUN_STATE_SUCCEEDED, 60.0, "the end")
+    assert {p.status for p in run_of(api, run_id).results[0].patterns} == {core.PATTERN_STATUS_OK}
 
 
 def test_all_eligible(api: Client) -> None:

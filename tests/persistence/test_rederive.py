@@ -81,12 +81,21 @@ def test_touches_are_numbered_by_time_within_a_campaign(acme: Engine) -> None:
 @pytest.mark.parametrize(
     ("zone", "utc", "weekday"),
     [
-        # Sydney ends daylight saving on 2026-04-05, New York begins it on 2026-03-08.
+        # Clocks change on Sundays: Sydney's on 2026-04-05 and 2026-10-04, New York's on
+        # 2026-03-08 and 2026-11-01. Perth keeps its clocks.
         ("Australia/Sydney", "2026-04-03T22:00Z", 6),
+        ("Australia/Sydney", "2026-04-04T23:00Z", 7),
         ("Australia/Sydney", "2026-04-05T23:00Z", 1),
+        ("Australia/Sydney", "2026-10-02T23:00Z", 6),
+        ("Australia/Sydney", "2026-10-03T22:00Z", 7),
+        ("Australia/Sydney", "2026-10-04T22:00Z", 1),
         ("Australia/Perth", "2026-04-05T01:00Z", 7),
+        ("Australia/Perth", "2026-10-05T01:00Z", 1),
         ("America/New_York", "2026-03-06T14:00Z", 5),
+        ("America/New_York", "2026-03-08T13:00Z", 7),
         ("America/New_York", "2026-03-09T13:00Z", 1),
+        ("America/New_York", "2026-10-31T13:00Z", 6),
+        ("America/New_York", "2026-11-01T14:00Z", 7),
     ],
 )
 def test_nine_in_the_morning_is_hour_nine_everywhere(
@@ -230,6 +239,40 @@ def test_machine_opens_are_recorded_but_do_not_engage(acme: Engine) -> None:
         ("clicked", None),
     ]
     assert found == [(3, True, START + 61 * MINUTE, 61.0, 3, True, 90.0)]
+
+
+def test_events_of_mail_reach_the_lead_and_soft_bounces_do_not(acme: Engine) -> None:
+    state = (
+        "SELECT bounces_seen, unsubscribed_at, complained_at, status FROM leads"
+        " WHERE lead_id = 'ann'"
+    )
+    with tenant(acme, "acme") as connection:
+        sent = touch(connection, START)
+        again = touch(connection, START + DAY)
+
+        def happens(kind: str, minutes: int, activity_id: str, bounce: str | None = None) -> None:
+            put(
+                connection,
+                "email_events",
+                activity_id=activity_id,
+                lead_id="ann",
+                event_type=kind,
+                bounce_class=bounce,
+                occurred_at=START + minutes * MINUTE,
+            )
+
+        happens("bounced", 1, sent, "soft")
+        drain_dirty(connection, "acme")
+        assert rows(connection, state) == [(0, None, None, "new")]
+        happens("bounced", 2, sent, "hard")
+        happens("bounced", 3, sent, "hard")  # the same message, reported twice
+        drain_dirty(connection, "acme")
+        assert rows(connection, state) == [(1, None, None, "new")]
+        happens("bounced", 1500, again)  # of a kind not told: taken as hard
+        happens("unsubscribed", 1501, again)
+        happens("complained", 1502, again)
+        drain_dirty(connection, "acme")
+        assert rows(connection, state) == [(2, START + 1501 * MINUTE, START + 1502 * MINUTE, "new")]
 
 
 def test_replies_answer_the_last_touch_and_automatic_ones_do_not_count(acme: Engine) -> None:

@@ -11,6 +11,8 @@ from hypothesis import strategies as st
 
 from cis_server.domain.tiers import tier_of
 from cis_server.domain.weights import DEFAULT_WEIGHTS, MAX_WEIGHT, MIN_WEIGHT, rounded_weights
+from cis_server.errors import ConfigurationError
+from cis_server.scoring import kernel
 from cis_server.scoring.kernel import (
     Arithmetic,
     CodedLead,
@@ -223,5 +225,17 @@ def test_extreme_log_odds_do_not_overflow(intercept: float) -> None:
     assert 0.0 <= chance[1] <= chance[0] <= chance[2] <= 1.0
 
 
-def test_warm_up_accepts_the_kernels() -> None:
+def test_warm_up_accepts_the_kernels_and_refuses_wrong_ones(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
     warm_up()
+    foreign = kernel.score_rows
+
+    def off_by_a_point(leads: np.ndarray, weights: FiveFloats) -> np.ndarray:
+        rows = np.array(foreign(leads, weights))
+        rows[0, 0] += 1.0
+        return rows
+
+    monkeypatch.setattr(kernel, "score_rows", off_by_a_point)
+    with pytest.raises(ConfigurationError, match="clear the numba cache"):
+        warm_up()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import select
 import socket
 
 import pytest
@@ -24,10 +25,16 @@ def test_processes_that_share_it_may_listen() -> None:
             listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEPORT, 1)
             listener.bind(("127.0.0.1", port))
             listener.listen()
+            listener.setblocking(False)
         # The reservation does not listen, so every connection reaches one of the two.
+        reached = 0
         for _ in range(20):
             with socket.create_connection(("127.0.0.1", port), timeout=2):
-                pass
+                ready, _writable, _failed = select.select([one, two], [], [], 2)
+                for listener in ready:
+                    listener.accept()[0].close()
+                    reached += 1
+        assert reached == 20
 
 
 def test_a_taken_port_is_told_as_such() -> None:
