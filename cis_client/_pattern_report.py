@@ -26,6 +26,11 @@ if TYPE_CHECKING:
     AnyField = FieldDescriptor | FastField
 
 _RATE_COLUMNS = ("rate", "90 % interval", "sample", "converted", "lift", "q", "verdict")
+_DAYS = {
+    day.lower(): day
+    for day in ("Monday", "Tuesday", "Wednesday", "Thursday", "Friday", "Saturday", "Sunday")
+}
+"""Days of the week as the contract writes them, and as people do."""
 _LIST_MOST = 12
 """Longer lists of figures are surfaces for programs, not for reading."""
 
@@ -263,7 +268,7 @@ def _scalar(field: AnyField, value: object) -> str:
         return word(field.enum_type, value) or UNKNOWN
     if isinstance(value, float) and _is_fraction(field):
         return percent(value)
-    return plain(value)
+    return _DAYS.get(plain(value), plain(value))
 
 
 def _is_fraction(field: AnyField) -> bool:
