@@ -2651,7 +2651,9 @@ class ConversationQuality(_message.Message):
     avg_lead_response_minutes: _builtins.float
     """Mean minutes until the lead answered. Unset without answers."""
     conversion_rate: _builtins.float
-    """Adjusted share of threads that converted, 0..1."""
+    """Share of the threads followed for the same time after the lead's first message that converted,
+    0..1.
+    """
     @_builtins.property
     def estimate(self) -> _core_pb2.RateEstimate:
         """The same with all figures."""
@@ -3820,10 +3822,12 @@ class ThreadTotals(_message.Message):
     no_response: _builtins.int
     """Threads that fell silent."""
     conversion_rate: _builtins.float
-    """Adjusted share converted, 0..1. Unset without ended threads."""
+    """Adjusted share of the followed threads converted, 0..1. Unset without followed threads."""
     @_builtins.property
     def estimate(self) -> _core_pb2.RateEstimate:
-        """The same with all figures; the sample are threads that ended."""
+        """The same with all figures; the sample are the threads followed for the same time after the
+        lead's first message, ended or not.
+        """
 
     def __init__(
         self,
@@ -3867,7 +3871,7 @@ class ObjectionOutcome(_message.Message):
     """What the evidence says."""
     @_builtins.property
     def estimate(self) -> _core_pb2.RateEstimate:
-        """Share of them that converted, among those that ended."""
+        """Share of them that converted, among those followed."""
 
     def __init__(
         self,
@@ -3910,7 +3914,7 @@ class ObjectionResponse(_message.Message):
     """What the evidence says."""
     @_builtins.property
     def estimate(self) -> _core_pb2.RateEstimate:
-        """Share of them that converted, among those that ended; lift against all answered threads with
+        """Share of them that converted, among those followed; lift against all answered threads with
         the objection.
         """
 
@@ -3960,7 +3964,7 @@ class CommonQuestion(_message.Message):
     """What the evidence says."""
     @_builtins.property
     def estimate(self) -> _core_pb2.RateEstimate:
-        """Share of their threads that converted, among those that ended."""
+        """Share of their threads that converted, among those followed."""
 
     def __init__(
         self,
@@ -4082,7 +4086,7 @@ class ResponseTimeEffect(_message.Message):
     """What the evidence says."""
     @_builtins.property
     def estimate(self) -> _core_pb2.RateEstimate:
-        """Share of them that converted, among those that ended."""
+        """Share of them that converted, among those followed."""
 
     def __init__(
         self,
@@ -4224,7 +4228,7 @@ class IntentShare(_message.Message):
     """Messages."""
     @_builtins.property
     def estimate(self) -> _core_pb2.RateEstimate:
-        """Share of their threads that converted, among those that ended."""
+        """Share of their threads that converted, among those followed."""
 
     def __init__(
         self,

@@ -318,7 +318,7 @@ def _threads(tables: dict[str, pl.DataFrame], window: Window) -> tuple[pl.DataFr
     threads = threads.join(counts, on="thread_id", how="left").select(
         *("thread_id", "lead_id", "channel", "status", "outcome"),
         pl.col("started_at").alias("created_at"),
-        *("message_count", "our_message_count", "their_message_count"),
+        *("outcome_at", "message_count", "our_message_count", "their_message_count"),
         pl.col("escalated_to_human").alias("escalated"),
     )
     return threads.sort("thread_id"), messages

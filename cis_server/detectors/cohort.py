@@ -63,7 +63,7 @@ def cohort(leads: pl.DataFrame, window: Window, settings: DetectorSettings) -> C
         kept = leads.filter(~holds.fill_null(False))
         excluded[reason] = leads.height - kept.height
         leads = kept
-    days = _follow_up_days(leads.filter(converted).select(delay=delay), window, settings)
+    days = follow_up_days(leads.filter(converted).select(delay=delay)["delay"], window, settings)
     followed = dt.timedelta(days=days)
     old = leads.filter(contacted_at <= window.as_of - followed)
     excluded[f"first contacted in the last {days} days"] = leads.height - old.height
@@ -99,13 +99,18 @@ def followed_touches(touches: pl.DataFrame, cohort: Cohort) -> pl.DataFrame:
     )
 
 
-def _follow_up_days(conversions: pl.DataFrame, window: Window, settings: DetectorSettings) -> int:
+def follow_up_days(delays: pl.Series, window: Window, settings: DetectorSettings) -> int:
     """Days that cover most conversions: the horizon at least, half of the window at most.
 
     Half of the window, because as many days at its end can have no outcome yet. Any number of days
-    is fair, as it is the same for all leads; one that covers most conversions wastes few of them.
+    is fair, as it is the same for all units; one that covers most conversions wastes few of them.
+
+    Args:
+        delays: durations from the beginning of each converted unit to its conversion.
+        window: of the run.
+        settings: its horizon is the shortest follow-up.
     """
-    delays = conversions.select(pl.col("delay").dt.total_seconds() / 86_400)["delay"]
-    covering = delays.quantile(COVERED_SHARE, interpolation="higher") or 0.0
+    days = delays.dt.total_seconds() / 86_400
+    covering = days.quantile(COVERED_SHARE, interpolation="higher") or 0.0
     half = (window.as_of - window.start) / dt.timedelta(days=2)
     return max(math.ceil(settings.horizon_days), min(math.ceil(covering), math.floor(half)))

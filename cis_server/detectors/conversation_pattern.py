@@ -44,10 +44,10 @@ from cis_server.domain.vocabulary import PatternType, Sentiment, ThreadOutcome
 from cis_server.stats.rates import estimate_segments
 
 _METHOD = (
-    "rates of ended threads, each once per segment, by beta-binomial shrinkage; Fisher or score "
-    "test against the complement with Benjamini-Hochberg over all segments; stratified by score "
-    "tier and channel; hazard per turn with running threads censored; questions clustered by "
-    "overlap of words"
+    "threads followed for the same time after the lead's first message, each once per segment; "
+    "rates by beta-binomial shrinkage; Fisher or score test against the complement with "
+    "Benjamini-Hochberg over all segments; stratified by score tier and channel; hazard per turn; "
+    "questions clustered by overlap of words"
 )
 _OBJECTIONS, _RESPONSES = "objection_outcomes", "objection_responses"
 _QUESTIONS, _SENTIMENT = "common_questions", "sentiment_trajectory"
@@ -89,14 +89,14 @@ def detect_conversation(
         The pattern; the same data give the same pattern whatever the row order.
 
     Raises:
-        InsufficientData: too few ended threads, conversions or non-conversions.
+        InsufficientData: too few followed threads, conversions or non-conversions.
     """
     settings = settings or DetectorSettings()
     run = run or population(dataset, settings)
-    threads = conversation_threads(dataset)
-    ended = threads.ended
-    converted = int(ended["won"].sum())
-    require_enough(ended.height, converted, "ended threads", settings)
+    threads = conversation_threads(dataset, settings)
+    followed, note = threads.followed, _note(threads)
+    converted = int(followed["won"].sum())
+    require_enough(followed.height, converted, "followed threads", settings, note)
     blocks = Blocks()
     material = _material(dataset, threads, blocks, settings)
     judged = _judged(material, blocks, settings)
@@ -115,11 +115,11 @@ def detect_conversation(
         blocks,
         unit="threads",
         method=_METHOD,
-        sample=ended.height,
+        sample=followed.height,
         converted=converted,
     )
     return ConversationPattern(
-        envelope=replace(about, note=_note(threads)),
+        envelope=replace(about, note=note),
         thread_totals=totals,
         objection_outcomes=objections,
         objection_responses=responses,
@@ -167,10 +167,10 @@ def _judged(
 ) -> Mapping[str, Judged]:
     """All comparisons of the run, judged together."""
     threads = material.threads
-    ended = threads.ended
-    won = ended["won"].to_numpy()
-    channels = ended["channel"].fill_null("").rank("dense").to_numpy().astype(np.int64)
-    risk = one_row_each(won, tier_codes(ended), channels)
+    followed = threads.followed
+    won = followed["won"].to_numpy()
+    channels = followed["channel"].fill_null("").rank("dense").to_numpy().astype(np.int64)
+    risk = one_row_each(won, tier_codes(followed), channels)
     segments = Segments(settings, float(won.mean()))
 
     def add(dimension: Levels) -> None:
@@ -213,20 +213,20 @@ def _judged(
         blocks.step(_QUESTIONS, add_questions)
     blocks.step(_SENTIMENT, add_sentiments)
     blocks.step(_RESPONSE_TIME, add_times)
-    blocks.step(_ESCALATION, lambda: add(flag_levels(_ESCALATION, ended["escalated"])))
+    blocks.step(_ESCALATION, lambda: add(flag_levels(_ESCALATION, followed["escalated"])))
     blocks.step(_INTENTS, partial(add_lists, _INTENTS, "intent"))
     return segments.judged()
 
 
 def _totals(threads: Threads) -> ThreadTotals:
-    ended = threads.ended
-    converted = int(ended["won"].sum())
-    estimate = rounded(estimate_segments([converted], [ended.height]).estimates[0])
+    """Threads of the window as they stand now; their rate is of those followed."""
+    won = int(threads.followed["won"].sum())
+    estimate = rounded(estimate_segments([won], [threads.followed.height]).estimates[0])
     outcomes = threads.threads["outcome"]
     return ThreadTotals(
         threads=threads.threads.height,
-        resolved=ended.height,
-        converted=converted,
+        resolved=int(threads.threads["ended"].sum()),
+        converted=int(threads.threads["won"].sum()),
         rejected=int((outcomes == ThreadOutcome.REJECTED.value).sum()),
         no_response=int((outcomes == ThreadOutcome.NO_RESPONSE.value).sum()),
         conversion_rate=estimate.adjusted_rate,
@@ -382,7 +382,7 @@ def _escalation(
     threads: Threads, judged: Mapping[str, Judged], settings: DetectorSettings
 ) -> Escalation:
     sides: dict[str, RateEstimate] = {s.value: s.estimate for s in _segments(judged, _ESCALATION)}
-    unknown = int(threads.ended["escalated"].null_count())
+    unknown = int(threads.followed["escalated"].null_count())
     return Escalation(
         escalated_threads=int(threads.threads["escalated"].sum()),
         conversion_rate_escalated=sides["true"].adjusted_rate if "true" in sides else None,
@@ -400,10 +400,12 @@ def _intents(threads: Threads, judged: Mapping[str, Judged]) -> dict[str, Intent
 
 
 def _note(threads: Threads) -> str:
-    running = threads.threads.height - threads.ended.height
+    days = threads.follow_up_days
+    young = threads.threads.height - threads.followed.height
     parts = [
         f"{threads.automatic} automatic replies" if threads.automatic else "",
-        f"{running} threads without an outcome yet" if running else "",
+        f"{young} threads in which the lead first wrote in the last {days} days" if young else "",
     ]
-    said = [part for part in parts if part]
-    return "left out: " + ", ".join(said) if said else ""
+    left_out = ", ".join(part for part in parts if part)
+    note = f"conversions within {days} days of the lead's first message"
+    return f"{note}; left out: {left_out}" if left_out else note

@@ -1,17 +1,25 @@
 """Threads and their messages as a conversation run looks at them.
 
 A thread is part of the run when it began in the window and a person wrote in it; automatic replies
-are nobody's words and are left out before anything is counted. Only threads that have come to an
-end (won, resolved or dead) have an outcome; running and stale ones are censored.
+are nobody's words and are left out before anything is counted.
+
+A meeting booked ends a thread the same day, silence only weeks later: among threads that have
+ended, those begun lately are mostly the converted ones. So no thread is chosen by how it stands.
+Rates are of a cohort like that of the leads (`cohort`): every thread in which the lead first wrote
+at least `follow_up_days` before the end of the window, ended or not, and a success is a conversion
+within that many days of that first message.
 """
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 
 import polars as pl
 
-from cis_server.domain.dataset import Dataset
+from cis_server.detectors.cohort import follow_up_days
+from cis_server.detectors.settings import DetectorSettings
+from cis_server.domain.dataset import Dataset, Window
 from cis_server.domain.vocabulary import ReplyIntent, ThreadOutcome, ThreadStatus
 
 INBOUND, OUTBOUND = "inbound", "outbound"
@@ -35,21 +43,22 @@ class Threads:
 
     Attributes:
         threads: one row a thread, by `thread_id`, with the columns of the dataset and `thread` (row
-            number), `won`, `ended`, and `tier` of the lead.
+            number), `begun_at` (the lead's first message), `won` and `ended` as of the end of the
+            window, and `tier` of the lead.
+        followed: the rows of `threads` in the cohort, the denominator of every rate; `won` is
+            within the follow-up.
+        follow_up_days: days from `begun_at` within which a conversion counts.
         messages: without automatic replies, by thread and time, with the columns of the dataset and
-            `thread`, `lead_id`, `channel`. Of a won thread what came after the conversion of its
-            lead is left out: it cannot have brought it.
+            `thread`, `lead_id`, `channel`. What came after the follow-up, or in a won thread after
+            the conversion of its lead, is left out: it cannot have brought it.
         automatic: automatic replies left out.
     """
 
     threads: pl.DataFrame
+    followed: pl.DataFrame
+    follow_up_days: int
     messages: pl.DataFrame
     automatic: int
-
-    @property
-    def ended(self) -> pl.DataFrame:
-        """Threads with an outcome: the denominator of every rate."""
-        return self.threads.filter("ended")
 
     @property
     def inbound(self) -> pl.DataFrame:
@@ -57,7 +66,7 @@ class Threads:
         return self.messages.filter(pl.col("direction") == INBOUND)
 
     def lists(self, values: pl.DataFrame, column: str) -> pl.Series:
-        """The values of each ended thread, an empty list where there are none.
+        """The values of each followed thread, an empty list where there are none.
 
         Args:
             values: rows with `thread` and the column; nulls are passed over.
@@ -70,47 +79,79 @@ class Threads:
             .group_by("thread", maintain_order=True)
             .agg(pl.col(column))
         )
-        joined = self.ended.join(by_thread, on="thread", how="left", maintain_order="left")
+        joined = self.followed.join(by_thread, on="thread", how="left", maintain_order="left")
         empty = pl.lit([], dtype=pl.List(pl.String))
         return joined.select(pl.col(column).fill_null(empty)).to_series()
 
     def one(self, values: pl.DataFrame, column: str) -> pl.Series:
-        """The single value of each ended thread, null where there is none."""
+        """The single value of each followed thread, null where there is none."""
         found = values.select("thread", column)
-        joined = self.ended.join(found, on="thread", how="left", maintain_order="left")
+        joined = self.followed.join(found, on="thread", how="left", maintain_order="left")
         return joined[column]
 
 
-def conversation_threads(dataset: Dataset) -> Threads:
-    """The threads and messages of a dataset, in a fixed order."""
+def conversation_threads(dataset: Dataset, settings: DetectorSettings) -> Threads:
+    """The threads and messages of a dataset, in a fixed order.
+
+    Args:
+        dataset: threads begun in its window count.
+        settings: its horizon is the shortest follow-up.
+    """
     window = dataset.window
     begun = dataset.threads.filter(pl.col("created_at").is_between(window.start, window.as_of))
     said = dataset.messages.filter(pl.col("sent_at") <= window.as_of).join(
         begun.select("thread_id"), on="thread_id", how="semi"
     )
     human = said.filter(~AUTOMATIC)
-    answered = human.filter(pl.col("direction") == INBOUND).select("thread_id").unique()
+    wrote = human.group_by("thread_id").agg(
+        begun_at=pl.col("sent_at").filter(pl.col("direction") == INBOUND).min(),
+        last_message_at=pl.col("sent_at").max(),
+    )
     leads = dataset.leads.select("lead_id", "tier", lead_converted_at="converted_at")
     threads = (
-        begun.join(answered, on="thread_id", how="semi")
+        begun.join(wrote.drop_nulls("begun_at"), on="thread_id", how="inner")
         .with_columns(won=WON, ended=ENDED)
         .join(leads, on="lead_id", how="left")
         .sort("thread_id")
         .with_row_index("thread")
     )
-    facts = threads.select("thread_id", "thread", "lead_id", "channel", "won", "lead_converted_at")
-    inbound = pl.col("direction") == INBOUND
-    first = pl.col("sent_at").filter(inbound).min().over("thread")
+    followed, days = _followed(threads, window, settings)
+    facts = threads.select(
+        *("thread_id", "thread", "lead_id", "channel", "won", "begun_at", "lead_converted_at")
+    )
     late = pl.col("won") & (pl.col("sent_at") > pl.col("lead_converted_at")).fill_null(False)
     messages = (
         human.join(facts, on="thread_id", how="inner")
         # A conversion before the lead wrote a word is not that of the thread: nothing is cut.
-        .filter(~late | (first > pl.col("lead_converted_at")).fill_null(False))
+        .filter(~late | (pl.col("begun_at") > pl.col("lead_converted_at")).fill_null(False))
+        .filter(pl.col("sent_at") <= pl.col("begun_at") + pl.duration(days=days))
         .sort("thread", "sent_at", "position", "direction")
-        .drop("won", "lead_converted_at")
+        .drop("won", "begun_at", "lead_converted_at")
     )
+    unread = ("lead_converted_at", "last_message_at")
     return Threads(
-        threads=threads.drop("lead_converted_at"),
+        threads=threads.drop(unread),
+        followed=followed.drop(unread),
+        follow_up_days=days,
         messages=messages,
         automatic=said.height - human.height,
     )
+
+
+def _followed(
+    threads: pl.DataFrame, window: Window, settings: DetectorSettings
+) -> tuple[pl.DataFrame, int]:
+    """The threads followed for the same time with `won` within it, and that time in days.
+
+    A thread converts when its outcome was recorded or its lead converted, whichever came first:
+    outcomes are often entered long after the meeting was booked. Without either, its last message
+    is the latest that can have brought it.
+    """
+    by_lead = pl.when(pl.col("lead_converted_at") >= pl.col("begun_at")).then("lead_converted_at")
+    won_at = pl.coalesce(pl.min_horizontal("outcome_at", by_lead), "last_message_at")
+    delay = won_at - pl.col("begun_at")
+    delays = threads.filter("won").select(delay=delay)["delay"]
+    days = follow_up_days(delays, window, settings)
+    followed = threads.filter(pl.col("begun_at") <= window.as_of - dt.timedelta(days=days))
+    within = pl.col("won") & (delay <= dt.timedelta(days=days))
+    return followed.with_columns(won=within), days

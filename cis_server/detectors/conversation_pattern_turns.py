@@ -21,8 +21,8 @@ from cis_server.stats.rates import estimate_segments
 def turn_hazards(threads: Threads, settings: DetectorSettings) -> Turns | None:
     """Length and hazard by turn.
 
-    A running thread is at risk at the turns it has behind it, not at the present one: whether that
-    one brings the conversion is not known yet.
+    Over threads followed for the same time. To leave running threads out at their present turn
+    would not do: of the latest threads at that turn only the converted ones would be left.
 
     Args:
         threads: of the run.
@@ -32,12 +32,12 @@ def turn_hazards(threads: Threads, settings: DetectorSettings) -> Turns | None:
         None without enough threads at the first turn.
     """
     counted = turns(threads).join(
-        threads.threads.select("thread", "won", "ended"), on="thread", how="inner"
+        threads.followed.select("thread", "won"), on="thread", how="inner"
     )
     length = counted["turns"].to_numpy().astype(np.int64)
-    won, ended = counted["won"].to_numpy(), counted["ended"].to_numpy()
+    won = counted["won"].to_numpy()
     numbers = np.arange(1, settings.touch_cap + 1)
-    at_risk = (length - ~ended)[None, :] >= numbers[:, None]
+    at_risk = length[None, :] >= numbers[:, None]
     n = at_risk.sum(axis=1).astype(np.int64)
     k = (won[None, :] & (length[None, :] == numbers[:, None])).sum(axis=1).astype(np.int64)
     enough = n >= settings.minimum_listed
@@ -46,7 +46,7 @@ def turn_hazards(threads: Threads, settings: DetectorSettings) -> Turns | None:
         return None
     return Turns(
         median_turns_converted=_median(length[won]),
-        median_turns_lost=_median(length[ended & ~won]),
+        median_turns_lost=_median(length[~won]),
         conversion_rate_by_turns=tuple(
             TurnHazard(turn=turn, estimate=rounded(estimate))
             for turn, estimate in enumerate(estimate_segments(k[:last], n[:last]).estimates, 1)

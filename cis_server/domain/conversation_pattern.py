@@ -1,6 +1,7 @@
 """What the CONVERSATION detector finds; the unit is the thread in which the lead wrote.
 
-Rates are of threads that have come to an end; each thread counts once per segment.
+Rates are of threads that were followed for the same time after the lead's first message, ended or
+not (`detectors.conversation_pattern_threads`); each thread counts once per segment.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from cis_server.domain.vocabulary import PatternType, Verdict
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ThreadTotals(Stored):
-    """Threads by outcome."""
+    """Threads of the window as they stand at its end, and the rate of those followed."""
 
     threads: int
     resolved: int

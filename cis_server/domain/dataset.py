@@ -36,7 +36,7 @@ deals
 deal_stages
     deal_id, from_stage, to_stage text; changed_at instant; days_in_previous_stage float
 threads
-    thread_id, lead_id, channel, status, outcome text; created_at instant;
+    thread_id, lead_id, channel, status, outcome text; created_at, outcome_at instant;
     message_count, our_message_count, their_message_count int; escalated bool
 messages
     thread_id, direction, intent, objection, sentiment text; sentiment_score float;

@@ -9,6 +9,7 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import hashlib
+import io
 import json
 import os
 import platform
@@ -31,6 +32,7 @@ from cis_server.version import code_version
 
 if TYPE_CHECKING:
     import polars as pl
+    from adbc_driver_manager.dbapi import Cursor
 
 FORMAT: Final = 1
 """Version of the saved form."""
@@ -114,8 +116,9 @@ COLUMNS: Final[dict[str, dict[str, str]]] = {
     },
     "threads": {
         "thread_id": "text", "lead_id": "text", "channel": "text", "status": "text",
-        "outcome": "text", "created_at": "instant", "message_count": "int",
-        "our_message_count": "int", "their_message_count": "int", "escalated": "bool",
+        "outcome": "text", "created_at": "instant", "outcome_at": "instant",
+        "message_count": "int", "our_message_count": "int", "their_message_count": "int",
+        "escalated": "bool",
     },
     "messages": {
         "thread_id": "text", "direction": "text", "intent": "text", "objection": "text",
@@ -145,7 +148,6 @@ def read_dataset(url: str, client_id: str, window: Window) -> Dataset:
     """
     import adbc_driver_manager
     import adbc_driver_postgresql.dbapi as adbc
-    import polars as pl
 
     values = (client_id, window.start.isoformat(), window.as_of.isoformat())
     settings = ", ".join(
@@ -160,8 +162,7 @@ def read_dataset(url: str, client_id: str, window: Window) -> Dataset:
             cursor.execute(f"SET LOCAL ROLE {Role.READER.value}")
             for name in FRAMES:
                 cursor.execute(query(name))
-                frame = pl.DataFrame(pl.from_arrow(cursor.fetch_arrow_table()))
-                frames[name] = _tidy(name, _anonymous(name, frame))
+                frames[name] = _read(name, cursor)
     except adbc_driver_manager.OperationalError as error:
         raise StoreUnavailable("the database is away or did not answer in time") from error
     return _dataset(client_id, window, frames)
@@ -313,6 +314,31 @@ def content_hash(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
+def _read(name: str, cursor: Cursor) -> pl.DataFrame:
+    """The frame that a query has asked for, taken over batch by batch.
+
+    Text taken over from Arrow keeps the whole batch that it came in, with all columns: a copy of
+    what is needed lets it go, and no more than one batch is there twice.
+    """
+    import polars as pl
+
+    reader = cursor.fetch_record_batch()
+    parts = [_copied(pl.DataFrame(pl.from_arrow(batch))) for batch in reader]
+    if not parts:
+        parts = [pl.DataFrame(pl.from_arrow(reader.schema.empty_table()))]
+    return _tidy(name, _anonymous(name, pl.concat(parts)))
+
+
+def _copied(frame: pl.DataFrame) -> pl.DataFrame:
+    """The same rows in memory of their own."""
+    import polars as pl
+
+    buffer = io.BytesIO()
+    frame.write_ipc(buffer)
+    buffer.seek(0)
+    return pl.read_ipc(buffer)
+
+
 def _dataset(client_id: str, window: Window, frames: dict[str, pl.DataFrame]) -> Dataset:
     dataset = Dataset(
         client_id=client_id,
@@ -439,13 +465,12 @@ def _feed_column(digest: hashlib._Hash, column: pl.Series) -> None:
         column = column.filter(lengths > 0).explode()
         _feed(digest, column.is_null().cast(pl.UInt8).to_numpy().tobytes())
     if column.dtype == pl.String:
-        filled = column.fill_null("")
-        lengths = filled.str.len_bytes()
+        lengths = column.str.len_bytes().fill_null(0)
         _feed(digest, lengths.to_numpy().tobytes())
         digest.update(int(lengths.sum()).to_bytes(8, "little"))
         # In slices: the text of a whole column, joined and encoded, would be in memory thrice.
-        for start in range(0, len(filled), _SLICE):
-            joined = filled.slice(start, _SLICE).str.join("").to_list()
+        for start in range(0, len(column), _SLICE):
+            joined = column.slice(start, _SLICE).fill_null("").str.join("").to_list()
             digest.update((joined[0] or "").encode())
         return
     zero: Any = False if column.dtype == pl.Boolean else 0

@@ -167,11 +167,12 @@ SELECT h.deal_id, h.from_stage, h.to_stage, h.changed_at, h.days_in_previous_sta
 FROM deal_stage_history h
 WHERE h.client_id = $1 AND h.changed_at <= $3
 """,
-    "threads": """
+    "threads": f"""
 SELECT t.thread_id, t.lead_id, t.channel,
        CASE WHEN t.outcome_at > $3 THEN 'active' ELSE t.status END AS status,
        CASE WHEN t.outcome_at > $3 THEN NULL ELSE t.outcome END AS outcome,
-       t.started_at AS created_at, count(m.message_id) AS message_count,
+       t.started_at AS created_at, {_until_now("outcome_at", "t")} AS outcome_at,
+       count(m.message_id) AS message_count,
        count(*) FILTER (WHERE m.direction = 'outbound') AS our_message_count,
        count(*) FILTER (WHERE m.direction = 'inbound') AS their_message_count,
        t.escalated_to_human AND coalesce(t.escalated_at <= $3, true) AS escalated

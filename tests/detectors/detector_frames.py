@@ -74,7 +74,7 @@ SCHEMAS: Mapping[str, Mapping[str, pl.DataType]] = {
     ),
     "threads": _columns(
         text="thread_id lead_id channel status outcome",
-        instant="created_at",
+        instant="created_at outcome_at",
         int="message_count our_message_count their_message_count",
         bool="escalated",
     ),

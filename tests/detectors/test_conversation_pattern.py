@@ -9,7 +9,7 @@ from typing import Any
 import polars as pl
 import pytest
 from conversation_frames import BEGUN, ours, said, thread, with_conversations, won
-from detector_frames import START, dataset, outreach, shuffled
+from detector_frames import AS_OF, START, dataset, outreach, shuffled
 
 from cis_server.detectors.blocks import InsufficientData
 from cis_server.detectors.conversation_pattern import detect_conversation
@@ -85,8 +85,11 @@ def test_totals_count_threads_in_which_a_person_wrote() -> None:
     assert totals is not None
     assert (totals.threads, totals.resolved, totals.converted) == (83, 81, 40)
     assert (totals.rejected, totals.no_response) == (40, 1)
-    assert counts(totals.estimate) == (40, 81)
-    assert found.envelope.note == "left out: 2 automatic replies, 2 threads without an outcome yet"
+    # Running threads had as much time to convert as the others.
+    assert counts(totals.estimate) == (40, 83)
+    assert found.envelope.note == (
+        "conversions within 30 days of the lead's first message; left out: 2 automatic replies"
+    )
     assert found.intent_mix["question"].messages == 83
     assert set(found.intent_mix) == {"question"}
 
@@ -100,7 +103,7 @@ def test_an_objection_counts_once_per_thread() -> None:
     (budget,) = found.objection_outcomes
     assert (budget.objection_type, budget.threads) == ("budget", 36)
     assert budget.share == pytest.approx(36 / 81, abs=1e-6)
-    assert counts(budget.estimate) == (0, 35)
+    assert counts(budget.estimate) == (0, 36)
     assert budget.verdict is Verdict.LOSING
 
 
@@ -167,7 +170,7 @@ def test_response_time_is_taken_on_opposite_sides_only() -> None:
     assert found["<5min"].verdict is Verdict.WINNING
 
 
-def test_the_hazard_of_turns_censors_running_threads() -> None:
+def test_the_hazard_of_turns_is_of_the_threads_that_reached_them() -> None:
     threads = [
         *(won(i) for i in range(20)),  # turn 2
         *(thread(100 + i) for i in range(20)),  # turn 1
@@ -189,9 +192,9 @@ def test_the_hazard_of_turns_censors_running_threads() -> None:
     turns = pattern(threads, messages).turns
     assert turns is not None
     assert turns.median_turns_converted == 2.0
-    assert turns.median_turns_lost == 1.0
+    assert turns.median_turns_lost == 1.0  # 20 of 1 turn, 10 of 3
     hazard = [(h.turn, *counts(h.estimate)) for h in turns.conversion_rate_by_turns]
-    assert hazard == [(1, 0, 60), (2, 20, 40), (3, 0, 10), (4, 10, 10)]
+    assert hazard == [(1, 0, 60), (2, 20, 40), (3, 0, 20), (4, 10, 10)]
 
 
 def test_what_is_said_after_the_conversion_does_not_count() -> None:
@@ -340,11 +343,11 @@ def test_common_questions_carry_tone_and_rate() -> None:
 # too little, broken
 
 
-def test_too_few_ended_threads_are_told() -> None:
+def test_too_few_followed_threads_are_told() -> None:
     threads, messages = halves()
-    running = [row | {"status": "active", "outcome": "ongoing"} for row in threads]
-    with pytest.raises(InsufficientData, match="30 needed"):
-        pattern(running, messages)
+    lately = [message | {"sent_at": AS_OF - dt.timedelta(days=29)} for message in messages]
+    with pytest.raises(InsufficientData, match=r"0 followed threads .* 80 threads in which"):
+        pattern(threads, lately)
     with pytest.raises(InsufficientData, match="9 converted, 10 needed") as caught:
         pattern(threads[31:], messages)
     assert (caught.value.sample, caught.value.converted) == (49, 9)

@@ -224,7 +224,7 @@ def test_email_engagement_is_per_lead_and_up_to_the_conversion() -> None:
     assert any("open convert" in line for line in found.insights)
 
 
-def test_conversations_count_those_that_ended_and_no_automatic_replies() -> None:
+def test_conversations_count_those_followed_and_no_automatic_replies() -> None:
     data = confounded(seed=9, leads=300)
     threads = [
         {
@@ -233,7 +233,7 @@ def test_conversations_count_those_that_ended_and_no_automatic_replies() -> None
             "channel": "email" if i < 40 else "voice",
             "status": "active" if i < 10 else "resolved",
             "outcome": "meeting_booked" if 10 <= i < 20 else None,
-            "created_at": AS_OF - dt.timedelta(days=20),
+            "created_at": AS_OF - dt.timedelta(days=50),
             "message_count": 4,
             "our_message_count": 2,
             "their_message_count": 2,
@@ -255,7 +255,7 @@ def test_conversations_count_those_that_ended_and_no_automatic_replies() -> None
             "thread_id": f"t{i}",
             "direction": direction,
             "sentiment": "positive" if i % 2 else "neutral",
-            "sent_at": AS_OF - dt.timedelta(days=19),
+            "sent_at": AS_OF - dt.timedelta(days=20 if i < 10 else 49),
             "response_minutes": minutes,
         }
         for i in range(42)
