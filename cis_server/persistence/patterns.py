@@ -161,37 +161,6 @@ class PatternHistory:
             return history_page(connection, client_id, type_, limit, after)
 
 
-def list_history(
-    connection: Connection,
-    client_id: str,
-    type_: PatternType,
-    limit: int,
-    before_version: int | None = None,
-) -> list[PatternVersion]:
-    """Versions that were replaced, newest first.
-
-    Args:
-        connection: with the rights of the client.
-        client_id: the client.
-        type_: which pattern.
-        limit: most versions given back.
-        before_version: version of the last row of the page before.
-    """
-    rows = connection.execute(
-        text(
-            "SELECT * FROM pattern_history WHERE client_id = :client AND pattern_type = :type"
-            " AND version < :before ORDER BY version DESC LIMIT :limit"
-        ),
-        {
-            "client": client_id,
-            "type": type_.value,
-            "before": before_version if before_version is not None else 2**31 - 1,
-            "limit": limit,
-        },
-    )
-    return [_version(row) for row in rows]
-
-
 def history_page(
     connection: Connection,
     client_id: str,

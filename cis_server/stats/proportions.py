@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Final
 
-import numpy as np
 from scipy import special
-
-_Z90: Final = 1.6448536269514722
 
 
 @dataclass(frozen=True, slots=True)
@@ -17,24 +13,6 @@ class Interval:
 
     low: float
     high: float
-
-
-def wilson(k: float, n: float) -> Interval:
-    """Wilson's score interval at 90 % (Wilson 1927); 0..1 when n = 0.
-
-    Raises:
-        ValueError: not 0 <= k <= n.
-    """
-    _check(k, n)
-    if n == 0:
-        return Interval(0.0, 1.0)
-    z2, rate = _Z90 * _Z90, k / n
-    middle = (rate + z2 / (2.0 * n)) / (1.0 + z2 / n)
-    half = _Z90 / (1.0 + z2 / n) * float(np.sqrt(rate * (1.0 - rate) / n + z2 / (4.0 * n * n)))
-    # At the ends the bound is exact; rounding must not push it off.
-    low = 0.0 if k == 0 else middle - half
-    high = 1.0 if k == n else middle + half
-    return Interval(low, high)
 
 
 def jeffreys(k: float, n: float) -> Interval:

@@ -15,7 +15,7 @@ from sqlalchemy import Engine
 
 from cis_server.domain.vocabulary import PatternType
 from cis_server.persistence.connections import make_engine, tenant
-from cis_server.persistence.patterns import NewPattern, list_history, save_patterns
+from cis_server.persistence.patterns import NewPattern, history_page, save_patterns
 from cis_server.persistence.retention import Removed, clean_up
 
 NOW = dt.datetime(2026, 6, 1, 12, tzinfo=dt.UTC)
@@ -60,14 +60,15 @@ def test_an_expired_pattern_is_archived_after_its_time_of_grace(
     assert clean_up(engine, tmp_path, NOW) == NOTHING
     assert sql.execute("SELECT client_id FROM patterns").fetchall() == [("c",)]
     with tenant(engine, "d") as connection:
-        (archived,) = list_history(connection, "d", PatternType.WHO, 10)
+        (archived,) = history_page(connection, "d", PatternType.WHO, 10).versions
         assert (archived.version, archived.reason) == (1, "expired")
         # The next one has a number of its own, and can itself be archived later.
         save_patterns(connection, "d", [pattern(NOW - 15 * DAY, 2)], "r2")
     assert sql.execute("SELECT version FROM patterns WHERE client_id = 'd'").fetchall() == [(2,)]
     assert clean_up(engine, tmp_path, NOW).patterns_archived == 1
     with tenant(engine, "d") as connection:
-        assert [v.version for v in list_history(connection, "d", PatternType.WHO, 10)] == [2, 1]
+        page = history_page(connection, "d", PatternType.WHO, 10)
+    assert [v.version for v in page.versions] == [2, 1]
 
 
 def test_history_only_when_the_content_changes(engine: Engine, sql: psycopg.Connection) -> None:
@@ -75,11 +76,11 @@ def test_history_only_when_the_content_changes(engine: Engine, sql: psycopg.Conn
     with tenant(engine, "c") as connection:
         save_patterns(connection, "c", [pattern(NOW + DAY)], "r1")
         save_patterns(connection, "c", [pattern(NOW + 8 * DAY)], "r2")
-        assert list_history(connection, "c", PatternType.WHO, 10) == []
+        assert history_page(connection, "c", PatternType.WHO, 10).total == 0
         row = connection.exec_driver_sql("SELECT version, run_id, valid_until FROM patterns").one()
         assert tuple(row) == (1, "r2", NOW + 8 * DAY)
         save_patterns(connection, "c", [pattern(NOW + 9 * DAY, 2)], "r3")
-        (old,) = list_history(connection, "c", PatternType.WHO, 10)
+        (old,) = history_page(connection, "c", PatternType.WHO, 10).versions
     assert (old.version, old.content, old.run_id) == (1, {"n": 1}, "r2")
 
 

@@ -13,6 +13,7 @@ from sqlalchemy import Engine, text
 
 from cis_server.domain.lead import Job, Lead
 from cis_server.domain.live_state import Change, ChangeKind
+from cis_server.domain.pattern_history import HistoryPosition
 from cis_server.domain.runs import PatternOutcome
 from cis_server.domain.scores import Components, ConversionProbability, LeadScore
 from cis_server.domain.suppression import (
@@ -47,7 +48,7 @@ from cis_server.persistence.models import (
 )
 from cis_server.persistence.patterns import (
     NewPattern,
-    list_history,
+    history_page,
     save_outcomes,
     save_patterns,
 )
@@ -255,8 +256,11 @@ def test_a_second_run_replaces_patterns_and_keeps_the_first_in_the_history(acme:
                 "SELECT pattern_type, version, patterns->>'value', run_id FROM patterns ORDER BY 1"
             )
         ).all()
-        history = list_history(connection, "acme", PatternType.WHO, limit=10)
-        page = list_history(connection, "acme", PatternType.WHO, limit=10, before_version=2)
+        history = history_page(connection, "acme", PatternType.WHO, limit=10).versions
+        newest = HistoryPosition(
+            archived_at=history[0].archived_at, type=PatternType.WHO, version=history[0].version
+        )
+        page = history_page(connection, "acme", PatternType.WHO, limit=10, after=newest)
         status = connection.execute(text("SELECT status, reason FROM pattern_status")).all()
     assert [tuple(row) for row in active] == [("when", 1, "1", "r1"), ("who", 3, "3", "r3")]
     assert [(v.version, v.content["value"], v.run_id, v.reason) for v in history] == [
@@ -264,7 +268,7 @@ def test_a_second_run_replaces_patterns_and_keeps_the_first_in_the_history(acme:
         (1, 1, "r1", "replaced"),
     ]
     assert history[0].valid_until == NOW + dt.timedelta(days=16)
-    assert [v.version for v in page] == [1]
+    assert [v.version for v in page.versions] == [1]
     assert [tuple(row) for row in status] == [("insufficient_data", "3 conversions")]
 
 
@@ -281,7 +285,7 @@ def test_nothing_of_a_failed_run_is_seen(acme: Engine) -> None:
         fail_after_saving()
     with tenant(acme, "acme") as connection:
         assert connection.execute(text("SELECT version FROM patterns")).scalars().all() == [1]
-        assert list_history(connection, "acme", PatternType.WHO, 10) == []
+        assert history_page(connection, "acme", PatternType.WHO, 10).total == 0
 
 
 def test_one_version_of_a_kind_is_live(acme: Engine) -> None:
