@@ -448,8 +448,14 @@ def test_any_order_of_arrival_gives_the_same_state(
     first = _state_after(engine, [list(enumerate(events))])
     cut = max(1, len(shuffled) // batches)
     pieces = [shuffled[i : i + cut] for i in range(0, len(shuffled), cut)]
-    assert _state_after(engine, pieces) == first
+    late = _state_after(engine, pieces)
     engine.dispose()
+    assert late == first
+    (lead,), touches = ([row for (row,) in state] for state in (first[0], first[1]))
+    booked = lead["converted_at"] or ""
+    before = [touch["occurred_at"] for touch in touches if touch["occurred_at"] <= booked]
+    marked = [touch["occurred_at"] for touch in touches if touch["converting"]]
+    assert marked == ([max(before)] if before else [])
 
 
 def _state_after(engine: Engine, pieces: Sequence[Sequence[tuple[int, Any]]]) -> list[Any]:
