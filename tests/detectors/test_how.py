@@ -144,6 +144,26 @@ def test_several_channels_are_recommended_when_changing_helps() -> None:
     assert found.multi_channel_lift > 1.5
 
 
+def test_single_channels_that_never_convert_are_not_recommended() -> None:
+    """A rate of nought has no ratio to compare with; that is no ratio of one."""
+    drawn = np.full((2000, 5), "email", dtype="<U8")
+    drawn[1000:, 1::2] = "voice"
+    several = np.arange(2000) >= 1000
+    data = outreach(
+        seed=8,
+        leads=2000,
+        plan=lambda _rng, _lead: drawn,
+        hazard=lambda _lead, touch, _channel: np.where(several & (touch > 0), 0.05, 0.0),
+    )
+    found = detect_how(data).multi_channel_lift
+    assert found is not None
+    assert found.single.converted == 0
+    assert found.single.sample >= 900
+    assert found.multi.converted > 50
+    assert found.recommendation != "single"
+    assert found.multi_channel_lift > 2
+
+
 def test_under_thirty_on_a_side_nothing_is_recommended() -> None:
     plan = np.full((400, 5), "email", dtype="<U8")
     plan[:20, 2:] = "voice"
