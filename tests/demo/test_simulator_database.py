@@ -81,7 +81,7 @@ def test_the_direct_dataset_is_the_one_read_from_the_database(
     read = read_dataset(stored, "first", window)
     for name in FRAMES:
         mine, theirs = getattr(direct, name), getattr(read, name)
-        assert len(mine) > 0, name
+        assert len(mine) > 0 or name == "decisions", name  # the simulator explores nothing
         assert mine.columns == list(COLUMNS[name])
         for column in {"content", "attributes", "components", "employment_history"} & {
             *mine.columns
