@@ -227,13 +227,28 @@ def _show_result(console: Console, name: str, result: learning.ClientLearnResult
         f"{result.seconds:.1f} s ({found})"
     )
     for model in result.propensity:
-        evaluation = model.evaluation
-        console.print(
-            f"    probability model on later leads it had not seen: PR-AUC {evaluation.pr_auc:.3f} "
-            f"(lead score alone {evaluation.baseline_pr_auc:.3f}), "
-            f"lift in the top 10 % {evaluation.lift_at_10:.1f}; "
-            f"{'live' if model.promoted else 'not promoted: ' + model.reason}"
-        )
+        console.print(f"    {_TARGETS[model.target]}: {_judged(model)}")
+
+
+_TARGETS: Final[Mapping[int, str]] = {
+    core_pb2.CONVERSION_TARGET_CONVERTED: "probability of conversion",
+    core_pb2.CONVERSION_TARGET_CALL_BOOKED: "of a call booked within 7 days",
+    core_pb2.CONVERSION_TARGET_QUALIFIED: "of qualification within 14 days",
+    core_pb2.CONVERSION_TARGET_CUSTOMER: "of becoming a customer within 30 days",
+}
+
+
+def _judged(model: learning.PropensityResult) -> str:
+    """How a model did on later leads it had not seen, and what came of it."""
+    fate = "live" if model.promoted else f"not promoted: {model.reason}"
+    evaluation = model.evaluation
+    if not evaluation.HasField("pr_auc"):
+        return fate
+    return (
+        f"PR-AUC {evaluation.pr_auc:.3f} on later leads (lead score alone "
+        f"{evaluation.baseline_pr_auc:.3f}), lift in the top 10 % "
+        f"{evaluation.lift_at_10:.1f}; {fate}"
+    )
 
 
 def _show_weights(

@@ -112,12 +112,12 @@ def test_learned_weights_stand_beside_planted_ones_and_follow_them(told: Told) -
 
 def test_scores_change_and_gain_a_probability_where_a_model_went_live(told: Told) -> None:
     assert len(re.findall(r"→ score \d+ \(was \d+\)", told.text)) == 2
-    live = told.text.count("; live")
-    refused = told.text.count("; not promoted: ")
-    # The demonstration ends now, so how its small samples fall differs from hour to hour.
-    assert live + refused == 2
+    fates = re.findall(r"(probability of conversion|of a call|of qual|of becoming).*", told.text)
+    assert len(fates) == 8
+    live = len(re.findall(r"probability of conversion: .*; live", told.text))
+    # The demonstration ends now, so how its small samples fall differs from day to day.
     assert live >= 1
-    assert len(re.findall(r"converts with probability [\d.]+%", told.text)) == live
+    assert len(re.findall(r"converts with probability [\d.]+%", told.text)) >= live
     assert "planted best channel linkedin" in told.text
     assert len(re.findall(r"next: (linkedin|voice|email|sms|mail)", told.text)) == 2
 
