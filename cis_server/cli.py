@@ -33,6 +33,7 @@ from cis_server.supervisor import (
     reserved_port,
     stop_with_supervisor,
 )
+from cis_server.worker.allocators import give_back_freed_memory
 
 Command = Callable[[argparse.Namespace, Settings], int]
 
@@ -238,6 +239,7 @@ def _rpc(args: argparse.Namespace, settings: Settings) -> int:
 
 def _worker(args: argparse.Namespace, settings: Settings) -> int:
     _bound_threads()
+    give_back_freed_memory()
     _prepare_kernels(settings.kernel_cache)
     from cis_server.bootstrap import learner
     from cis_server.persistence.database import opened_database
@@ -275,6 +277,7 @@ def _import(args: argparse.Namespace, settings: Settings) -> int:
 
 def _learn(args: argparse.Namespace, settings: Settings) -> int:
     _bound_threads()
+    give_back_freed_memory()
     _prepare_kernels(settings.kernel_cache)
     from cis_server.bootstrap import learn_here, now
     from cis_server.domain.runs import LearnOptions
@@ -309,6 +312,7 @@ def _report(args: argparse.Namespace, settings: Settings) -> int:
 
 def _rerun(args: argparse.Namespace, settings: Settings) -> int:
     _bound_threads()
+    give_back_freed_memory()
     _prepare_kernels(settings.kernel_cache)
     from cis_server.bootstrap import now
     from cis_server.persistence.connections import make_engine

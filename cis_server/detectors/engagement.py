@@ -19,6 +19,11 @@ from cis_server.domain.patterns import EmailEngagement, EngagementTiming
 
 EMAIL = "email"
 
+_COLUMNS = (
+    *("lead", "channel", "success", "machine_open", "human_opened_at", "human_clicked_at"),
+    *("minutes_to_open", "minutes_to_click"),
+)
+
 
 def engagement_timing(run: Population, settings: DetectorSettings) -> EngagementTiming | None:
     """Minutes from sending to opening and clicking, over resolved e-mail touches.
@@ -32,7 +37,9 @@ def engagement_timing(run: Population, settings: DetectorSettings) -> Engagement
     Returns:
         None under `minimum_listed` e-mails.
     """
-    mails = _mails(run.resolved_touches, run.leads.select("lead", ended_at="converted_at"), run)
+    mails = _mails(
+        run.resolved_columns(_COLUMNS), run.leads.select("lead", ended_at="converted_at"), run
+    )
     if mails.height < settings.minimum_listed:
         return None
     to_open, to_click = pl.col("minutes_to_open"), pl.col("minutes_to_click")
@@ -82,7 +89,7 @@ def email_engagement(run: Population, settings: DetectorSettings) -> EmailEngage
     leads = run.resolved_leads
     followed_until = pl.col("contacted_at") + dt.timedelta(days=run.follow_up_days)
     ends = leads.select("lead", ended_at=pl.min_horizontal("converted_at", followed_until))
-    mails = _mails(run.followed_touches, ends, run)
+    mails = _mails(run.followed_columns(_COLUMNS), ends, run)
     leads = (
         mails.group_by("lead")
         .agg(

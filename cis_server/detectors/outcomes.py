@@ -24,12 +24,13 @@ window and not after the conversion of its lead; it is resolved when it is older
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from collections.abc import Iterable
+from dataclasses import dataclass, replace
 from enum import StrEnum
 
 import polars as pl
 
-from cis_server.detectors.cohort import cohort, followed_touches
+from cis_server.detectors.cohort import Cohort, cohort, followed_touches
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.dataset import Dataset
 from cis_server.domain.vocabulary import (
@@ -67,10 +68,8 @@ class Population:
             the local time is known).
         resolved_leads: rows of `leads` that were followed long enough, with `converted`, their
             outcome: the denominator of every lead-level rate.
-        followed_touches: rows of `touches` of those leads within their follow-up, with `success`
-            by then.
-        resolved_touches: rows of `touches` older than the horizon: the denominator of every
-            touch-level rate.
+        followed: `row` in `touches` of each touch of those leads within their follow-up, in order,
+            and its `success` by then.
         follow_up_days: days from first contact within which a conversion of `resolved_leads`
             counts.
         horizon_days: age from which on a touch is resolved.
@@ -80,19 +79,46 @@ class Population:
     leads: pl.DataFrame
     touches: pl.DataFrame
     resolved_leads: pl.DataFrame
-    followed_touches: pl.DataFrame
-    resolved_touches: pl.DataFrame
+    followed: pl.DataFrame
     follow_up_days: int
     horizon_days: float
     excluded: dict[str, int]
     window_start: dt.datetime
     as_of: dt.datetime
 
+    # Made anew for each who asks: kept, the two would take as much memory as the touches again.
+    @property
+    def followed_touches(self) -> pl.DataFrame:
+        """Rows of `touches` of `resolved_leads` within their follow-up, with `success` by then."""
+        return self.followed_columns(self.touches.columns)
+
+    @property
+    def resolved_touches(self) -> pl.DataFrame:
+        """Rows of `touches` older than the horizon: the denominator of every touch-level rate."""
+        return self.touches.filter("resolved")
+
+    def followed_columns(self, names: Iterable[str]) -> pl.DataFrame:
+        """`followed_touches` with these columns only, as far as there are any of the name."""
+        touches = self._columns(names)[self.followed["row"]]
+        return touches.with_columns(self.followed["success"])
+
+    def resolved_columns(self, names: Iterable[str]) -> pl.DataFrame:
+        """`resolved_touches` with these columns only, as far as there are any of the name."""
+        return self._columns(names).filter(self.touches["resolved"])
+
+    def _columns(self, names: Iterable[str]) -> pl.DataFrame:
+        # What lacks a column fails where it is read, and loses no more than that.
+        return self.touches.select(name for name in names if name in self.touches.columns)
+
+    def without_touches(self) -> Population:
+        """The same leads, for those who read no touches."""
+        return replace(self, touches=self.touches.clear(), followed=self.followed.clear())
+
     @property
     def note(self) -> str:
         """How long leads and touches were followed, and what was left out, in words."""
         left_out = [f"{count} {reason}" for reason, count in self.excluded.items() if count]
-        young = self.touches.height - self.resolved_touches.height
+        young = self.touches.height - int(self.touches["resolved"].sum())
         told = [f"leads count as converted within {self.follow_up_days} days of first contact"]
         if left_out:
             told.append("leads left out: " + ", ".join(left_out))
@@ -146,14 +172,21 @@ def population(dataset: Dataset, settings: DetectorSettings) -> Population:
         leads=leads,
         touches=touches,
         resolved_leads=followed.leads,
-        followed_touches=followed_touches(touches, followed),
-        resolved_touches=touches.filter("resolved"),
+        followed=_followed(touches, followed),
         follow_up_days=followed.follow_up_days,
         horizon_days=settings.horizon_days,
         excluded=excluded,
         window_start=window.start,
         as_of=window.as_of,
     )
+
+
+def _followed(touches: pl.DataFrame, of: Cohort) -> pl.DataFrame:
+    """`Population.followed`; the columns that decide it are enough."""
+    few = touches.select(
+        "lead", "occurred_at", "success", row=pl.int_range(pl.len(), dtype=pl.UInt32)
+    )
+    return followed_touches(few, of).select("row", "success")
 
 
 def _count(frame: pl.DataFrame, condition: pl.Expr) -> int:

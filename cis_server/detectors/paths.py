@@ -70,10 +70,9 @@ _NEVER = np.iinfo(np.int64).max
 
 def channel_paths(run: Population, settings: DetectorSettings) -> Paths:
     """The paths of the leads of a run that were followed long enough and received a touch."""
-    leads = run.resolved_leads.join(
-        run.followed_touches, on="lead", how="semi", maintain_order="left"
-    )
-    touches = run.followed_touches.select(_COLUMNS).join(
+    followed = run.followed_columns(_COLUMNS)
+    leads = run.resolved_leads.join(followed, on="lead", how="semi", maintain_order="left")
+    touches = followed.join(
         leads.select("lead").with_row_index("unit"),
         on="lead",
         how="inner",

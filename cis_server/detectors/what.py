@@ -49,6 +49,10 @@ _CTA, _CTA_TYPE = "cta_used", "cta_type"
 _LINKS, _LINK_COUNT, _LENGTH = "has_links", "link_count", "length"
 _QUESTION, _ATTACHMENT = "has_question", "has_attachment"
 _TEMPLATE, _MODEL, _PROMPT = "template_id", "ai_model", "prompt_version"
+_COLUMNS = (
+    *("channel", "tier", "touch_number", "success", "content", "links"),
+    *(_TEMPLATE, _MODEL, _PROMPT),
+)
 
 
 def detect_what(
@@ -72,8 +76,8 @@ def detect_what(
     """
     settings = settings or DetectorSettings()
     run = run or population(dataset, settings)
-    touches = run.resolved_touches
-    require_enough(touches.height, int(touches["success"].sum()), "touches", settings)
+    resolved = run.touches.select("resolved", "success").filter("resolved")
+    require_enough(resolved.height, int(resolved["success"].sum()), "touches", settings)
     return _Detection(run, settings).pattern()
 
 
@@ -82,8 +86,9 @@ class _Detection:
 
     def __init__(self, run: Population, settings: DetectorSettings) -> None:
         self._run, self._settings = run, settings
-        self._content = TouchContent(run.resolved_touches, settings)
-        self._strata = TouchStrata(run.resolved_touches, settings)
+        touches = run.resolved_columns(_COLUMNS)
+        self._content = TouchContent(touches, settings)
+        self._strata = TouchStrata(touches, settings)
         self._parts = (self._strata.whole, *self._strata.channels())
         self._blocks = {part.channel: Blocks() for part in self._parts}
         self._segments = Segments(settings, self._strata.whole.rate)

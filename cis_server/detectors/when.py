@@ -39,6 +39,11 @@ _METHOD = (
     "by leave-one-out likelihood; Fisher or score test against the complement with "
     "Benjamini-Hochberg over all segments; hazard per touch; Kaplan-Meier"
 )
+_COLUMNS = (
+    *("lead", "channel", "tier", "touch_number", "position", "success", "label", "occurred_at"),
+    *("lead_timezone", "local_weekday", "local_hour", "gap_days"),
+    *("hour_known", "weekday_known", "gap_known"),
+)
 
 
 def detect_when(
@@ -62,7 +67,7 @@ def detect_when(
     """
     settings = settings or DetectorSettings()
     run = run or population(dataset, settings)
-    touches = run.resolved_touches
+    touches = run.resolved_columns(_COLUMNS)
     converted = int(touches["success"].sum())
     require_enough(touches.height, converted, "touches", settings, run.note)
     blocks = Blocks()

@@ -108,7 +108,8 @@ def _judged(
     settings: DetectorSettings,
 ) -> Mapping[str, Judged]:
     """All dimensions of a lead, each added on its own so that a broken column loses only itself."""
-    risk = RiskSet.of_leads(leads, run.followed_touches, settings.touch_cap)
+    touches = run.followed_columns(("lead", "tier", "touch_number", "channel", "success"))
+    risk = RiskSet.of_leads(leads, touches, settings.touch_cap)
     segments = Segments(settings, float(won.mean()))
 
     def add(dimensions: list[Levels]) -> None:

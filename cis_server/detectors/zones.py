@@ -16,6 +16,11 @@ ZONES = 10
 """Zones listed, by volume."""
 DIMENSION = "timezone"
 
+_COLUMNS = (
+    *("lead_timezone", "channel", "hour_known", "local_hour", "human_opened_at"),
+    *("human_clicked_at", "minutes_to_open", "minutes_to_click"),
+)
+
 
 def timezone_insights(run: Population, judged: Judged) -> TimezoneInsights | None:
     """The zones with most touches.
@@ -31,8 +36,10 @@ def timezone_insights(run: Population, judged: Judged) -> TimezoneInsights | Non
     if not zones:
         return None
     listed = sorted(zones, key=lambda zone: (-zones[zone].sample, zone))[:ZONES]
-    touches = run.resolved_touches.filter(pl.col("lead_timezone").is_in(listed)).with_columns(
-        human_engagement(pl.lit(run.as_of))
+    touches = (
+        run.resolved_columns(_COLUMNS)
+        .filter(pl.col("lead_timezone").is_in(listed))
+        .with_columns(human_engagement(pl.lit(run.as_of)))
     )
     mails = touches.filter(pl.col("channel") == EMAIL)
     figures = {

@@ -85,6 +85,8 @@ def _learned(
 ) -> Learned:
     run = population(dataset, settings)
     patterns, pattern_outcomes = _patterns(run, dataset, settings, stages)
+    # What is left looks at leads, and models take the memory.
+    run = run.without_touches()
     weights, weights_model = _weights(run, dataset, state, options, stages)
     targets = _propensity(run, dataset, state, options, stages)
     policies = _policies(dataset, settings, stages)

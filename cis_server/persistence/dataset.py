@@ -163,7 +163,8 @@ def read_dataset(url: str, client_id: str, window: Window) -> Dataset:
             for name in FRAMES:
                 cursor.execute(query(name))
                 frames[name] = _read(name, cursor)
-    except adbc_driver_manager.OperationalError as error:
+    # Between two batches it is Arrow that tells, as an error of input.
+    except (adbc_driver_manager.OperationalError, OSError) as error:
         raise StoreUnavailable("the database is away or did not answer in time") from error
     return _dataset(client_id, window, frames)
 

@@ -20,6 +20,8 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
+from cis_server.worker.allocators import give_back_freed_memory
+
 AS_OF = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
 WINDOW_DAYS = 150
 CLIENT = "bench"
@@ -95,7 +97,9 @@ def _measure(file: str) -> dict[str, Any]:
 
 
 def _in_own_process(work: Callable[..., Any], *arguments: Any) -> Any:
-    with multiprocessing.get_context("spawn").Pool(1) as pool:
+    # As in a worker.
+    begin = give_back_freed_memory
+    with multiprocessing.get_context("spawn").Pool(1, initializer=begin) as pool:
         return pool.apply(work, arguments)
 
 
