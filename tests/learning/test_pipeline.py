@@ -241,7 +241,7 @@ def test_stages_and_progress_tell_how_far_a_run_is() -> None:
     names = [stage for stage, _ in told]
     assert names == [
         *(f"detect_{kind}" for kind in DETECTORS),
-        *("weights", "propensity", "policies"),
+        *("weights", "propensity", "policies", "recommend"),
     ]
     fractions = [fraction for _, fraction in told]
     assert fractions == sorted(fractions)
