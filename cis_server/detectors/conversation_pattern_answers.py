@@ -61,15 +61,16 @@ def answers_to_objections(dataset: Dataset, threads: Threads) -> pl.DataFrame:
         "row", "lead_id", "channel", "sent_at"
     )
     touches = (
-        dataset.activities.filter(pl.col("action") == Action.SENT.value)
-        .select(
+        dataset.activities.select(
             "lead_id",
             "channel",
             "occurred_at",
             "activity_id",
+            "action",
             "content",
             template="template_id",
         )
+        .filter(pl.col("action") == Action.SENT.value)
         .join(sent.select("lead_id", "channel").unique(), on=["lead_id", "channel"], how="semi")
         .sort("occurred_at", "activity_id")
     )

@@ -54,6 +54,7 @@ _METHOD = (
 )
 _UNKNOWN_TIER = "unknown"
 _TIERS = (*(tier.label for tier in reversed(Tier)), _UNKNOWN_TIER)
+_COLUMNS = ("lead", "channel", "tier", "touch_number", "success", "content")
 
 
 def detect_how(
@@ -133,7 +134,7 @@ def _judged(
 ) -> Mapping[str, Judged]:
     """All comparisons of the run, judged together; notes in `facts` which are facts of touches."""
     segments = Segments(settings, float(paths.won.mean()))
-    touches = run.resolved_touches
+    touches = run.resolved_columns(_COLUMNS)
     success = touches["success"].to_numpy()
     hazard = float(success.mean()) if success.size else 0.0
     touch_risk = RiskSet.of_touches(touches, settings.touch_cap)

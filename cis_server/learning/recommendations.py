@@ -110,9 +110,9 @@ class _Volume:
 
 def _volume(dataset: Dataset) -> _Volume:
     since = dataset.window.as_of - dt.timedelta(days=MONTH_DAYS)
-    sent = dataset.activities.filter(
+    sent = dataset.activities.select("action", "occurred_at", "touch_number").filter(
         pl.col("action") == "sent", pl.col("occurred_at") > since
-    )  # fmt: skip
+    )
     numbers = sent.group_by("touch_number").len().drop_nulls()
     contacted = dataset.leads.filter(pl.col("first_contacted_at") > since)
     return _Volume(
