@@ -23,12 +23,15 @@ _THRESHOLD_BYTES: Final = 128 * 1024
 def give_back_freed_memory() -> bool:
     """Set the allocators of this process; to be called before Polars is imported.
 
-    What the environment says of the allocator of Polars stays. Results do not depend on it.
+    Results do not depend on it.
 
     Returns:
         Whether the C library took its part: others than glibc have no such settings.
     """
-    os.environ.setdefault(POLARS_VARIABLE, _AT_ONCE)
+    # Later ones win. Polars adds its own (half a second) before what it finds, and leaves the whole
+    # to the processes that are started from here on.
+    said = os.environ.get(POLARS_VARIABLE)
+    os.environ[POLARS_VARIABLE] = f"{said},{_AT_ONCE}" if said else _AT_ONCE
     set_option = getattr(ctypes.CDLL(None), "mallopt", None)
     if set_option is None:
         return False
