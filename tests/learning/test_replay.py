@@ -142,6 +142,8 @@ def test_the_command_prints_tables_and_writes_rows(
     monkeypatch: pytest.MonkeyPatch,
     capsys: pytest.CaptureFixture[str],
 ) -> None:
+    # The streams of this test are closed after it; loggers would go on writing to them.
+    monkeypatch.setattr("cis_server.cli.configure_logs", lambda *_, **__: None)
     write(simulation, database_url)
     engine = make_engine(database_url)
     with tenant(engine, "planted") as connection:

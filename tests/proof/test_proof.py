@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 import re
 import subprocess
@@ -92,7 +93,7 @@ def test_a_broken_run_goes_on_where_it_stopped(tmp_path: Path) -> None:
     case = Case(name="peek", measure=partial(peeking.measure, lift=1.5))
     file = tmp_path / f"peek-{digest(case)}.jsonl"
     file.write_text('{"seed": 0, "figures": {"found_at": 77}}\n{"seed": 1, "fig')
-    console = Console(file=(tmp_path / "log").open("w"), force_terminal=False)
+    console = Console(file=io.StringIO(), force_terminal=False)
     results = measure_all([case], 3, 1, tmp_path, console)
     assert results.of("peek")[0] == {"found_at": 77}
     assert results.of("peek")[1:] == [peeking.measure(seed, lift=1.5) for seed in (1, 2)]
