@@ -87,10 +87,14 @@ def _false(outcome: DetectorOutcome) -> dict[str, object] | None:
     }
 
 
-def _converting_share(outcomes: Outcomes) -> list[float]:
-    """Share of conversions by touch number: what a naive look at the winners shows."""
+def _converting_share(outcomes: Outcomes) -> list[float] | None:
+    """Share of conversions by touch number: what a naive look at the winners shows.
+
+    None where too few converted for a pattern.
+    """
     pattern = outcomes[PatternType.WHEN].pattern
-    assert isinstance(pattern, WhenPattern)
+    if not isinstance(pattern, WhenPattern):
+        return None
     return [pattern.converting_touch_distribution.get(f"touch_{t}", 0.0) for t in range(1, 6)]
 
 

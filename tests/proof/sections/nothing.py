@@ -53,7 +53,8 @@ def report(results: Results) -> Report:
             )
         )
     ratios = np.array(results.values("null-1000", "hazard_ratio"))
-    shares = np.array(results.values("null-1000", "converting_share"))
+    shown = results.values("null-1000", "converting_share")
+    shares = np.array([share for share in shown if share is not None])
     geometric = np.exp(np.log(ratios[:, -1]).mean() - np.log(ratios[:, 0]).mean())
     rows += [
         Row(
