@@ -17,7 +17,6 @@ from cis_client.v1 import admin_service_pb2 as admin
 from cis_client.v1 import analytics_service_pb2 as analytics
 from cis_client.v1 import capture_service_pb2 as capture
 from cis_client.v1 import core_pb2 as core
-from cis_client.v1 import learning_service_pb2 as learning
 from cis_client.v1 import recommendation_service_pb2 as recommendation
 from cis_client.v1 import scoring_service_pb2 as scoring
 
@@ -181,7 +180,6 @@ def test_other_processes_hear_of_a_client(
 
 def test_rpcs_of_later_releases_say_so(api: Client, tenant_id: str) -> None:
     calls: list[Callable[[], Any]] = [
-        lambda: list(api.backfill(learning.BackfillRequest(client_id=tenant_id))),
         lambda: api.analyze_reply(capture.AnalyzeReplyRequest(client_id=tenant_id, text="no")),
         lambda: api.get_deal_stats(analytics.GetDealStatsRequest(client_id=tenant_id)),
         lambda: api.erase_lead(admin.EraseLeadRequest(client_id=tenant_id, lead_id="l")),
