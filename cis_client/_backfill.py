@@ -6,20 +6,15 @@ import argparse
 import time
 from collections.abc import Callable, Iterator
 
-import grpc
-
 from cis_client._commands import DONE, PARTLY, Console
-from cis_client._follow import POLL_SECONDS, ProgressLine, RunFailedError
+from cis_client._follow import ProgressLine, to_the_end
 from cis_client._reports import learn_report
 from cis_client._tables import Table, number
 from cis_client.client import Client
-from cis_client.errors import Internal, Temporary
-from cis_client.v1.core_pb2 import RunState
 from cis_client.v1.learning_service_pb2 import (
     BackfillRequest,
     BackfillResult,
     ClientBackfillResult,
-    GetLearningRunRequest,
     LearningRun,
     LearnProgress,
     LearnResult,
@@ -94,27 +89,7 @@ def follow_backfill(
         CisError: the run could not be begun, or not be found again.
         RunFailedError: it ended in a fault.
     """
-    run_id = ""
-    try:
-        with client.backfill(request) as events:
-            for event in events:
-                if event.WhichOneof("event") == "result":
-                    return event.result
-                run_id = event.progress.run_id or run_id
-                show(event.progress)
-    except Temporary:
-        if not run_id:
-            raise
-    if not run_id:
-        raise Internal("the stream of Backfill ended without a word", code=grpc.StatusCode.UNKNOWN)
-    while True:
-        run = client.get_learning_run(GetLearningRunRequest(run_id=run_id)).run
-        if run.state == RunState.RUN_STATE_SUCCEEDED:
-            return _result_of(run)
-        if run.state == RunState.RUN_STATE_FAILED:
-            raise RunFailedError(run)
-        show(LearnProgress(run_id=run_id, stage=run.stage, fraction=run.fraction))
-        sleep(POLL_SECONDS)
+    return to_the_end(client, client.backfill(request), "Backfill", _result_of, show, sleep)
 
 
 def _result_of(run: LearningRun) -> BackfillResult:

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Callable
-from typing import TextIO
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from typing import Any, TextIO, TypeVar
 
 import grpc
 
@@ -22,6 +23,8 @@ from cis_client.v1.learning_service_pb2 import (
 
 BAR_WIDTH = 24
 POLL_SECONDS = 1.0
+
+_Result = TypeVar("_Result")
 
 
 class RunFailedError(Exception):
@@ -98,32 +101,49 @@ def follow_run(
         CisError: the run could not be begun, or not be found again.
         RunFailedError: it ended in a fault.
     """
+    return to_the_end(client, client.learn(request), "Learn", result_of, show, sleep)
+
+
+def to_the_end(
+    client: Client,
+    stream: AbstractContextManager[Iterator[Any]],
+    name: str,
+    result: Callable[[LearningRun], _Result],
+    show: Callable[[LearnProgress], None],
+    sleep: Callable[[float], None],
+) -> _Result:
+    """Follows a stream of progress and its result; when it breaks off, asks for the run instead.
+
+    Args:
+        client: the client.
+        stream: of the run, just begun.
+        name: of the method, for the error.
+        result: makes the result of a run that ended well.
+        show: is told where the run stands.
+        sleep: waits between two looks once the stream is gone.
+
+    Raises:
+        CisError: the run could not be begun, or not be found again.
+        RunFailedError: it ended in a fault.
+    """
     run_id = ""
     try:
-        with client.learn(request) as events:
+        with stream as events:
             for event in events:
                 if event.WhichOneof("event") == "result":
-                    return event.result
+                    told: _Result = event.result
+                    return told
                 run_id = event.progress.run_id or run_id
                 show(event.progress)
     except Temporary:
         if not run_id:
             raise
     if not run_id:
-        raise Internal("the stream of Learn ended without a word", code=grpc.StatusCode.UNKNOWN)
-    return _wait_for(client, run_id, show, sleep)
-
-
-def _wait_for(
-    client: Client,
-    run_id: str,
-    show: Callable[[LearnProgress], None],
-    sleep: Callable[[float], None],
-) -> LearnResult:
+        raise Internal(f"the stream of {name} ended without a word", code=grpc.StatusCode.UNKNOWN)
     while True:
         run = client.get_learning_run(GetLearningRunRequest(run_id=run_id)).run
         if run.state == RunState.RUN_STATE_SUCCEEDED:
-            return result_of(run)
+            return result(run)
         if run.state == RunState.RUN_STATE_FAILED:
             raise RunFailedError(run)
         show(

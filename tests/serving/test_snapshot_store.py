@@ -361,6 +361,7 @@ def test_the_poll_finds_patterns_whose_notification_was_lost(source: FakeSource)
         source.mute = True
         source.commit_pattern(record(revision="2", day=3))
         wait_until(lambda: best_day(store) == 3)
+        assert best_day(store) == 3
     finally:
         store.stop()
 
