@@ -1,7 +1,5 @@
 """How long 100 000 leads with 500 000 activities take: drawn, stored through COPY, derived.
 
-    python tests/bench/simulator_speed.py [leads]
-
 Starts an embedded Postgres in a temporary folder; both share one core. Seconds of CPU stand beside
 those of the clock, which other work on the machine lengthens.
 """
@@ -14,6 +12,7 @@ import resource
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from pathlib import Path
 
 from cis_server.demo.dataset import to_dataset
@@ -24,6 +23,7 @@ from cis_server.demo.truth import Effects
 from cis_server.domain.dataset import Window
 from cis_server.persistence.embedded import EmbeddedPostgres
 from cis_server.persistence.migrate import migrate
+from tests.bench.figures import Figure, report
 
 AS_OF = dt.datetime(2026, 1, 21, tzinfo=dt.UTC)
 
@@ -34,8 +34,8 @@ SEQUENCES = {
 """Six touches each: five a lead are left after answers, bounces and what is still to come."""
 
 
-def main() -> None:
-    leads = int(sys.argv[1]) if len(sys.argv) > 1 else 100_000
+def figures(leads: int = 100_000) -> Iterator[Figure]:
+    """Draw one client, store it, and read it as a dataset."""
     os.sched_setaffinity(0, {sorted(os.sched_getaffinity(0))[0]})  # the server inherits it
     spec = ClientSpec(
         client_id="big",
@@ -60,10 +60,13 @@ def main() -> None:
     to_dataset(simulation, "big", Window(start=AS_OF - dt.timedelta(days=90), as_of=AS_OF))
     converted = time.perf_counter()
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1_024
-    print(", ".join(f"{rows} {name}" for name, rows in counts.items()))
-    print(f"drawn in {drawn - start:.1f} s, stored and derived in {stored - drawn:.1f} s")
-    print(f"CPU: Python {python:.1f} s (start-up included), Postgres {database:.1f} s")
-    print(f"as a dataset in {converted - stored:.1f} s, peak memory {peak:.0f} MB")
+    how = f"{counts['leads']} leads, {counts['activities']} activities"
+    yield Figure("drawn", (drawn - start,), "s", note=how)
+    yield Figure("stored and derived", (stored - drawn,), "s", note="COPY, then one derivation")
+    yield Figure("processor time of Python", (python,), "s", note="start-up included")
+    yield Figure("processor time of Postgres", (database,), "s")
+    yield Figure("as a dataset", (converted - stored,), "s")
+    yield Figure("peak memory", (peak,), "MB")
 
 
 def _cpu_of_children(pid: int) -> float:
@@ -74,4 +77,4 @@ def _cpu_of_children(pid: int) -> float:
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(report(__doc__, figures()))

@@ -1,6 +1,4 @@
-"""Error rates and power of the weights and their gate on simulated clients, as a table.
-
-    python tests/bench/weights_power.py [SEEDS]
+"""Error rates and power of the weights and their gate on simulated clients, 200 seeds each.
 
 Leads: data_quality uniform on 0..20 points, authority from a fixed law, company_fit uniform on
 0..25, timing and risk from fixed laws, all over their maxima; logit P = a + direction . x with a
@@ -10,8 +8,8 @@ set for an 8 % base rate. The quick version with fewer seeds is `tests/learning/
 from __future__ import annotations
 
 import sys
-import time
-from dataclasses import dataclass
+from collections.abc import Iterator
+from typing import Final, Literal
 
 import numpy as np
 from scipy import optimize, special
@@ -19,6 +17,7 @@ from scipy import optimize, special
 from cis_server.domain.weights import DEFAULT_WEIGHTS
 from cis_server.learning.weights_gate import learn_weights
 from cis_server.stats.arrays import FloatArray
+from tests.bench.figures import Figure, report
 
 BASE_RATE = 0.08
 DIRECTIONS = {
@@ -60,61 +59,36 @@ def client(kind: str, a: float, n: int, seed: int) -> tuple[FloatArray, FloatArr
     return x, y.astype(np.float64)
 
 
-@dataclass(frozen=True)
-class Row:
-    """One line of the table."""
-
-    kind: str
-    n: int
-    promoted: float
-    significant: float
-    gained: float
-    authority_above: float
-    authority_mean: float
-    seconds: float
-
-
-def measure(kind: str, n: int, seeds: range) -> Row:
-    """Learn and judge one client per seed."""
-    a = intercept(DIRECTIONS[kind])
-    begin = time.perf_counter()
-    decisions = [
-        learn_weights(*client(kind, a, n, seed), np.random.default_rng([seed, n, 1]))
-        for seed in seeds
-    ]
-    seconds = (time.perf_counter() - begin) / len(seeds)
-    authority = [decision.result.weights.authority for decision in decisions]
-    gates = [{gate.name: gate.passed for gate in decision.gates} for decision in decisions]
-    return Row(
-        kind,
-        n,
-        float(np.mean([decision.passed for decision in decisions])),
-        float(np.mean([gate.get("nested_deviance", False) for gate in gates])),
-        float(np.mean([gate.get("out_of_fold_gain", False) for gate in gates])),
-        float(np.mean(np.array(authority) > 0.25)),
-        float(np.mean(authority)),
-        seconds,
-    )
+BOUNDS: Final[dict[tuple[str, int], tuple[float, Literal["more", "less"]]]] = {
+    ("noise", 400): (0.05, "less"),
+    ("noise", 1000): (0.05, "less"),
+    ("defaults true, slope 4", 400): (0.08, "less"),
+    ("defaults true, slope 4", 1000): (0.08, "less"),
+    ("authority, slope 3", 400): (0.85, "more"),
+    ("authority, slope 3", 1000): (0.97, "more"),
+    ("authority, slope 5", 400): (0.97, "more"),
+    ("authority, slope 5", 1000): (0.97, "more"),
+}
+"""Share of clients whose learned weights may, or must, be promoted."""
 
 
-def main() -> None:
-    """Print the table."""
-    seeds = range(int(sys.argv[1]) if len(sys.argv) > 1 else 200)
-    print(f"{len(seeds)} seeds each")
-    print(
-        f"{'truth':<24}{'n':>6}{'promoted':>10}{'deviance':>10}{'gain':>8}"
-        f"{'auth>.25':>10}{'mean':>7}{'s':>7}"
-    )
+def figures(seeds: int = 200) -> Iterator[Figure]:
+    """Learn and judge one client per seed, truth and size."""
     for kind in DIRECTIONS:
+        a = intercept(DIRECTIONS[kind])
         for n in (400, 1000):
-            row = measure(kind, n, seeds)
-            print(
-                f"{row.kind:<24}{row.n:>6}{row.promoted:>10.3f}{row.significant:>10.3f}"
-                f"{row.gained:>8.3f}{row.authority_above:>10.3f}{row.authority_mean:>7.3f}"
-                f"{row.seconds:>7.3f}",
-                flush=True,
-            )
+            decisions = [
+                learn_weights(*client(kind, a, n, seed), np.random.default_rng([seed, n, 1]))
+                for seed in range(seeds)
+            ]
+            bound, better = BOUNDS[kind, n]
+            promoted = float(np.mean([decision.passed for decision in decisions]))
+            yield Figure(f"promoted: {kind}, {n} leads", (promoted,), "share", bound, better)
+            if kind.startswith("authority"):
+                found = [decision.result.weights.authority > 0.25 for decision in decisions]
+                name = f"authority above .25: {kind}, {n} leads"
+                yield Figure(name, (float(np.mean(found)),), "share", 0.95, "more")
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(report(__doc__, figures()))
