@@ -5,22 +5,18 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import replace
-from typing import Final, NamedTuple, Protocol
+from typing import Final, Protocol
 
 import grpc
-from google.rpc import code_pb2
 
 from cis_client.v1 import scoring_service_pb2 as scoring
 from cis_client.v1 import scoring_service_pb2_grpc as scoring_grpc
 from cis_client.v1.core_pb2 import LeadScore as LeadScoreMessage
-from cis_server.domain.lead import Lead
 from cis_server.domain.rescoring import RescoreOptions
 from cis_server.domain.scores import LeadScore
 from cis_server.domain.top_leads import LeadOrder, RankFilter, RankKey, StoredScore
-from cis_server.errors import CisError, DeadlinePassed, InvalidInput, NotFound
+from cis_server.errors import DeadlinePassed, InvalidInput, NotFound
 from cis_server.rpc.deadlines import remaining_seconds
-from cis_server.rpc.messages.batch_scores import batch_response
 from cis_server.rpc.messages.leads import icp_from_message, lead_from_message
 from cis_server.rpc.messages.scores import (
     rescoring_message,
@@ -29,11 +25,10 @@ from cis_server.rpc.messages.scores import (
 )
 from cis_server.rpc.messages.values import TIER_OF_NUMBER, instant, model_message
 from cis_server.rpc.pages import page_key, page_token
-from cis_server.rpc.rules import check_item
-from cis_server.rpc.status import status_of
+from cis_server.rpc.services.batch_scoring import BatchScoring
 from cis_server.serving.advisor import Advisor
 from cis_server.serving.rescorings import Rescorings
-from cis_server.serving.scoring_answers import ScoringContext, scored_batch, scored_lead
+from cis_server.serving.scoring_answers import ScoringContext, scored_lead
 from cis_server.serving.top_leads import TopLeadReader, top_leads_page
 from cis_server.version import code_version
 
@@ -95,6 +90,9 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
         self._top_leads, self._rescorings = top_leads, rescorings
         self._advisor, self._writer, self._clock = advisor, writer, clock
         self._store_seconds = store_seconds
+        self._batches = BatchScoring(
+            advisor, self._scoring_context, self._persist, store_seconds=store_seconds
+        )
 
     def ScoreLead(  # noqa: N802
         self, request: scoring.ScoreLeadRequest, context: grpc.ServicerContext
@@ -124,17 +122,7 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
         self, request: scoring.BatchScoreLeadsRequest, context: grpc.ServicerContext
     ) -> scoring.BatchScoreLeadsResponse:
         """Many leads; one that is wrong fails alone."""
-        scoring_context = self._scoring_context(request)
-        failures: list[scoring.ScoreFailure] = []
-        if request.leads:
-            leads = _leads(request, failures)
-        else:
-            leads = self._stored(request, context, failures)
-        full = request.view == scoring.LEAD_SCORE_VIEW_FULL
-        scores = self._scored(request, leads, scoring_context, with_reasons=full)
-        if request.persist:
-            scores = self._kept(request, scores, scoring_context, context, failures)
-        return batch_response([score for _, score in scores], failures, scoring_context, full=full)
+        return self._batches.scored(request, context)
 
     def ListTopLeads(  # noqa: N802
         self, request: scoring.ListTopLeadsRequest, context: grpc.ServicerContext
@@ -189,74 +177,6 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
             icp=icp_from_message(request.icp) if request.HasField("icp") else None,
             as_of=instant(request, "as_of_time", "as_of_time"),
         )
-
-    def _stored(
-        self,
-        request: scoring.BatchScoreLeadsRequest,
-        context: grpc.ServicerContext,
-        failures: list[scoring.ScoreFailure],
-    ) -> list[_Placed]:
-        ids = list(request.lead_ids)
-        left = remaining_seconds(context, self._store_seconds)
-        stored = self._advisor.stored_leads(request.client_id, ids, left)
-        leads = []
-        for index, lead_id in enumerate(ids):
-            if lead_id in stored:
-                found = stored[lead_id]
-                leads.append(_Placed(index, found.lead, found.campaign_id))
-            else:
-                failures.append(_failure(index, lead_id, NotFound("lead", lead_id)))
-        return leads
-
-    def _scored(
-        self,
-        request: scoring.BatchScoreLeadsRequest,
-        leads: Sequence[_Placed],
-        scoring_context: ScoringContext,
-        *,
-        with_reasons: bool,
-    ) -> list[tuple[int, LeadScore]]:
-        """Scores with their places; a stored lead is scored for its own campaign, as alone."""
-        by_campaign: dict[str | None, list[_Placed]] = {}
-        for placed in leads:
-            own = None if request.HasField("campaign_id") else placed.campaign_id
-            by_campaign.setdefault(own, []).append(placed)
-        scores: list[tuple[int, LeadScore]] = []
-        for campaign_id, group in by_campaign.items():
-            context = (
-                scoring_context
-                if campaign_id is None
-                # Only the profile differs: weights and models of one answer must be the same.
-                else replace(scoring_context, icp=self._scoring_context(request, campaign_id).icp)
-            )
-            batch = scored_batch([p.lead for p in group], context, with_reasons=with_reasons)
-            scores += zip((placed.place for placed in group), batch.scores, strict=True)
-        return sorted(scores, key=lambda score: score[0])
-
-    def _kept(
-        self,
-        request: scoring.BatchScoreLeadsRequest,
-        scores: list[tuple[int, LeadScore]],
-        scoring_context: ScoringContext,
-        context: grpc.ServicerContext,
-        failures: list[scoring.ScoreFailure],
-    ) -> list[tuple[int, LeadScore]]:
-        """The scores that are stored now; leads that are not stored become failures."""
-        # Of a lead that stands in the batch twice the last one is kept, as if they came singly.
-        named = {score.lead_id: score for _, score in scores if score.lead_id}
-        written = self._persist(request.client_id, list(named.values()), scoring_context, context)
-        kept = []
-        for index, score in scores:
-            if score.lead_id in written:
-                kept.append((index, score))
-            else:
-                missing = (
-                    NotFound("lead", score.lead_id)
-                    if score.lead_id
-                    else InvalidInput(f"leads[{index}].lead_id", "is required with persist")
-                )
-                failures.append(_failure(index, score.lead_id, missing))
-        return kept
 
     def _persist(
         self,
@@ -322,34 +242,3 @@ def _after(token: str, wanted: RankFilter) -> RankKey | None:
         return RankKey(float(key[1]), int(key[2]), key[3])
     except ValueError:
         raise InvalidInput("page_token", "is not a token that this list gave") from None
-
-
-class _Placed(NamedTuple):
-    """A lead of a batch."""
-
-    place: int
-    """Its index in the request."""
-    lead: Lead
-    campaign_id: str | None = None
-    """Of a stored lead."""
-
-
-def _leads(
-    request: scoring.BatchScoreLeadsRequest, failures: list[scoring.ScoreFailure]
-) -> list[_Placed]:
-    leads = []
-    for index, message in enumerate(request.leads):
-        path = f"leads[{index}]"
-        try:
-            check_item(message, path)
-            leads.append(_Placed(index, lead_from_message(message, path)))
-        except InvalidInput as error:
-            failures.append(_failure(index, message.lead_id, error))
-    return leads
-
-
-def _failure(index: int, lead_id: str, error: CisError) -> scoring.ScoreFailure:
-    status = status_of(error)
-    return scoring.ScoreFailure(
-        index=index, lead_id=lead_id, code=code_pb2.Code.ValueType(status.code), message=str(error)
-    )
