@@ -14,7 +14,8 @@ help:
 	@echo "make test         lint, types, import rules, stub drift, all tests but bench"
 	@echo "make lint         only the checks that run no test"
 	@echo "make proto        regenerate cis_client/v1 from proto/"
-	@echo "make bench        print the performance figures (BENCH=name: one of them)"
+	@echo "make bench        print the performance figures (BENCH=name: one of them; CHECK=1: fail on"
+	@echo "                  a missed bound; AGAINST=COMMIT: compare with another commit)"
 	@echo "make proof        simulate with known truth, write docs/proof.md (CHECK=1: fail on a missed"
 	@echo "                  bound; SEEDS=200 of each kind, JOBS= processes)"
 	@echo "make clean        remove the environment and every generated file"
@@ -62,7 +63,7 @@ proto: $(VENV)/.dev
 	$(BIN)/python proto/generate.py
 
 bench: $(VENV)/.dev
-	$(BIN)/python -m tests.bench $(BENCH)
+	$(BIN)/python -m tests.bench $(BENCH) $(if $(CHECK),--check) $(if $(AGAINST),--against $(AGAINST))
 
 proof: $(VENV)/.dev
 	$(BIN)/python -m tests.proof $(if $(SEEDS),--seeds $(SEEDS)) $(if $(JOBS),--jobs $(JOBS)) \
@@ -70,5 +71,5 @@ proof: $(VENV)/.dev
 
 clean:
 	rm -rf $(VENV) build dist *.egg-info .mypy_cache .ruff_cache .pytest_cache .hypothesis \
-	  .import_linter_cache var/proof proto/node_modules tests/e2e/node_modules
+	  .import_linter_cache var/proof var/bench proto/node_modules tests/e2e/node_modules
 	find . -name __pycache__ -type d -prune -exec rm -rf {} +
