@@ -29,7 +29,7 @@ from tests.bench.figures import MISSED, Figure, short
 FOLDER: Final = Path(__file__).parent
 ROOT: Final = FOLDER.parents[1]
 KEPT: Final = ROOT / "var" / "bench" / "figures.json"
-MARK: Final = "sys.exit(report(__doc__"
+MARK: Final = "\n    sys.exit(report(__doc__"
 """In the last line of a benchmark; the other modules here are what benchmarks are made of."""
 
 
