@@ -1,6 +1,6 @@
 """How well conversion probabilities do on a real campaign: Bank Marketing, judged on later people.
 
-    python tests/bench/bank_propensity.py [bank-marketing.csv] [--draws 50] [--page PATH]
+    python tests/bench/bank_propensity.py [bank-marketing.csv] [--draws 50] [--save JSON]
 
 The file is that of `docs/bank-marketing.md`; without it there is nothing to measure, which is said.
 People stand in the order of their last call. Models are fitted on the first 70 % and judged on the
@@ -13,17 +13,18 @@ regression (its defaults) on the same features:
   against theirs, means over the draws;
 - calibration on a random split, and what the gates say of the split by time.
 
-`--page` writes the figures as a Markdown page.
+`--save tests/proof/bank-marketing.json` renews the figures that `make proof` puts on its page.
 """
 
 from __future__ import annotations
 
 import argparse
+import json
 import os
 import runpy
 import sys
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -145,71 +146,63 @@ def pooled_score(bank: Bank, few: IntArray, rest: IntArray, test: IntArray) -> t
     return scores[0], scores[1]
 
 
-def report(bank: Bank, draws: int) -> str:
+def measured(bank: Bank, draws: int) -> dict[str, Any]:
+    """All figures, as plain JSON: what `tests.proof.sections.bank` puts on the page."""
     n, cut = len(bank.y), bank.cut
     test = np.arange(cut, n)
     by_time = judged(bank, np.arange(n))
     random = judged(bank, np.random.default_rng(1).permutation(n))
-    all_of_them = theirs(bank, np.arange(cut), test)
     found = [draw for draw in (drawn(bank, seed) for seed in range(draws)) if draw is not None]
-    means = {
-        name: float(np.mean([getattr(draw, name) for draw in found]))
+    return {
+        "people": n,
+        "rates": [float(bank.y[:cut].mean()), float(bank.y[cut:].mean())],
+        "all": {"cis": by_time.pr_auc, "scikit_learn": theirs(bank, np.arange(cut), test)},
+        "few": {"people": DRAWN, "clients": CLIENTS, "draws": [asdict(draw) for draw in found]},
+        "random_split": {
+            "slope": random.calibration_slope,
+            "low": random.calibration_slope_low,
+            "high": random.calibration_slope_high,
+        },
+        "by_time": {
+            "status": by_time.status,
+            "gates": [
+                {"name": gate.name, "passed": gate.passed, "text": gate.text}
+                for gate in by_time.gates
+            ],
+        },
+    }
+
+
+def shown(found: Mapping[str, Any]) -> Iterator[str]:
+    """The figures in lines, for whoever ran this."""
+    few = {
+        name: float(np.mean([draw[name] for draw in found["few"]["draws"]]))
         for name in ("theirs", "at_random", "by_time", "pool_alone")
     }
-    gain = {name: value / means["theirs"] - 1.0 for name, value in means.items()}
-    refused = [gate for gate in by_time.gates if not gate.passed]
-    lines = [
-        "# Conversion probability on a real campaign",
-        "",
-        f"Bank Marketing, {n:,} people in the order of their last call, without `duration`. Fitted "
-        f"on the first {FIRST_SHARE:.0%}, judged on the last {1 - FIRST_SHARE:.0%}. "
-        f"{bank.y[:cut].mean():.1%} of the former and {bank.y[cut:].mean():.1%} of the latter took "
-        "the deposit, so that an order by chance has a PR-AUC of "
-        f"{bank.y[cut:].mean():.3f}. Written by `make bench BENCH=bank_propensity`.",
-        "",
-        "| PR-AUC on the last 30 % | CIS | scikit-learn | difference | bound |",
-        "|---|---|---|---|---|",
-        f"| all data | {by_time.pr_auc:.4f} | {all_of_them:.4f} | "
-        f"{(by_time.pr_auc or 0) - all_of_them:+.4f} | at least −0.01 |",
-        f"| {DRAWN} people, {CLIENTS} other clients cut at random | {means['at_random']:.4f} | "
-        f"{means['theirs']:.4f} | {gain['at_random']:+.1%} | at least +10 % |",
-        f"| {DRAWN} people, {CLIENTS} other clients cut by time | {means['by_time']:.4f} | "
-        f"{means['theirs']:.4f} | {gain['by_time']:+.1%} | at least +10 % |",
-        f"| no people of one's own (cut at random) | {means['pool_alone']:.4f} | – | "
-        f"{gain['pool_alone']:+.1%} | |",
-        "",
-        f"Rows two to four are means of {len(found)} draws. scikit-learn is "
-        "`LogisticRegression()` with its defaults on the same encoded features; it sees the few "
-        "people only, as a client without a pool would.",
-        "",
-        f"On a random split the calibration slope is {random.calibration_slope:.3f} "
-        f"({random.calibration_slope_low:.3f} to {random.calibration_slope_high:.3f}); .8 to 1.2 "
-        "is asked for.",
-        "",
-        "## What the run says of the split by time",
-        "",
-        f"Status `{by_time.status}`. The bank called other people in 2010 than in 2008, and the "
-        f"gates notice: {', '.join(f'`{gate.name}`' for gate in refused)} refuse the model.",
-        "",
-        *(f"- `{gate.name}`: {gate.text}." for gate in by_time.gates),
-        "",
-    ]
-    return "\n".join(lines)
+    both = found["all"]
+    yield f"all data: {both['cis']:.4f}, scikit-learn {both['scikit_learn']:.4f}"
+    for name in ("at_random", "by_time", "pool_alone"):
+        gain = few[name] / few["theirs"] - 1.0
+        yield f"{found['few']['people']} people, pool {name}: {few[name]:.4f} ({gain:+.1%})"
+    slope = found["random_split"]
+    yield f"slope, random split: {slope['slope']:.3f} ({slope['low']:.3f} to {slope['high']:.3f})"
+    yield f"split by time: {found['by_time']['status']}"
+    yield from (f"  {gate['name']}: {gate['text']}" for gate in found["by_time"]["gates"])
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
     parser.add_argument("file", type=Path, nargs="?", default=FILE)
     parser.add_argument("--draws", type=int, default=50)
-    parser.add_argument("--page", type=Path, help="write the figures there as well")
+    parser.add_argument("--save", type=Path, help="write the figures there as JSON as well")
     given = parser.parse_args()
     if not given.file.exists():
         print(f"left out: there is no {given.file.name}; docs/bank-marketing.md says where it is")
         return
-    text = report(read(given.file), given.draws)
-    print(text)
-    if given.page is not None:
-        given.page.write_text(text, encoding="utf-8")
+    found = measured(read(given.file), given.draws)
+    print(*shown(found), sep="\n")
+    if given.save is not None:
+        given.save.write_text(json.dumps(found, indent=1) + "\n", encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -19,7 +19,7 @@ from tests.proof.cases import Case, Figures, Picture, Report, Results, Row, Sect
 from tests.proof.page import limits, missed, write_page
 from tests.proof.running import ROOT, _sources, digest, measure_all
 from tests.proof.scenarios import clocks, drawn, null, peeking, power, timing
-from tests.proof.sections import SECTIONS
+from tests.proof.sections import SECTIONS, bank
 from tests.proof.sections.power import OF_THE_REST
 
 PAGE = ROOT / "docs" / "proof.md"
@@ -170,3 +170,32 @@ def test_the_committed_page_is_whole() -> None:
         assert (PAGE.parent / picture).stat().st_size > 5_000
     kept = {file.name for file in (PAGE.parent / "proof").iterdir()}
     assert kept == {Path(picture).name for picture in pictures}
+
+
+def test_a_real_campaign_is_told_from_its_stored_figures() -> None:
+    """Every bound of the bank's figures holds, and the page tells a manager why it is refused."""
+    told = bank.report(Results(by_case={}))
+    assert len([row for row in told.rows if row.bounded]) == 5
+    assert missed([told]) == []
+    assert "refused by `calibration_slope` and `drift`" in told.after
+    text = PAGE.read_text(encoding="utf-8")
+    assert told.text in text
+    assert told.after in text
+    for row in told.rows:
+        assert row.value is not None
+        assert f"| {row.figure} | {limits(row)} | **{row.show(row.value)}** |" in text
+
+
+def test_a_real_campaign_that_does_worse_is_a_miss() -> None:
+    found = json.loads(bank.FILE.read_text(encoding="utf-8"))
+    found["all"]["cis"] = found["all"]["scikit_learn"] - 0.011
+    for draw in found["few"]["draws"]:
+        draw["by_time"] = 1.09 * draw["theirs"]
+    for gate in found["by_time"]["gates"]:
+        gate["passed"] |= gate["name"] == "drift"
+    figures = [row.figure for row in missed([bank.of(found)])]
+    assert [figure.split(":")[0] for figure in figures] == [
+        "A real campaign, fitted on all of the past",
+        "A real campaign, 150 people beside other clients of other seasons",
+        "A real campaign whose people change",
+    ]

@@ -6,6 +6,7 @@ from typing import Final
 
 from tests.proof.cases import Section
 from tests.proof.sections import (
+    bank,
     channels,
     clock,
     experiments,
@@ -25,5 +26,6 @@ SECTIONS: Final[tuple[Section, ...]] = (
     signals.SECTION,
     experiments.SECTION,
     weights.SECTION,
+    bank.SECTION,
 )
 """Every section, in the order of the page. Names of sections, cases and pictures are unique."""
