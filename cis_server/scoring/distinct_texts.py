@@ -1,0 +1,151 @@
+"""Texts met before, so that a title or an industry is judged once and not once a lead.
+
+A lead's title is one of a few thousand that come again and again. `DistinctTexts` numbers the
+texts of a column where they lie, without making Python text of those it has met, and keeps what was
+judged of each. It is bounded: when it is full it starts anew.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Hashable
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+from numpy.typing import NDArray
+
+from cis_server.scoring.text_kernel import intern_rows
+
+LONGEST: Final = 200
+"""Bytes; longer texts are judged each time they come, as they seldom come again."""
+MOST_TEXTS: Final = 16_384
+MOST_BYTES: Final = 1 << 20
+MOST_JUDGES: Final = 32
+"""Ways of judging that are remembered: profiles of different clients, say."""
+
+_ROWS_AT_ONCE: Final = 4096
+"""So few that the texts of all of them fit into an empty table."""
+_UNJUDGED: Final = int(np.iinfo(np.int64).min)
+
+Judge = Callable[[str], int]
+"""What a text, not empty, counts as; any integer but the smallest."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextColumn:
+    """n texts in a buffer, as a wire message or an Arrow column holds them."""
+
+    data: NDArray[np.uint8]
+    """UTF-8 bytes, C order."""
+    start: NDArray[np.int64]
+    """Shape (n,), C order: where each text begins."""
+    stop: NDArray[np.int64]
+    """Shape (n,), C order: one past its last byte; `start` itself for empty and missing text, which
+    are the same here."""
+
+    def __len__(self) -> int:
+        return len(self.start)
+
+    def text(self, row: int) -> str:
+        """The text of a row; empty when missing."""
+        return self.data[self.start[row] : self.stop[row]].tobytes().decode()
+
+    def take(self, rows: NDArray[np.int64]) -> TextColumn:
+        """The column of some rows over the same bytes."""
+        return TextColumn(self.data, self.start[rows], self.stop[rows])
+
+
+def no_texts(n: int) -> TextColumn:
+    """A column whose every text is missing."""
+    nowhere = np.zeros(n, dtype=np.int64)
+    return TextColumn(np.zeros(1, dtype=np.uint8), nowhere, nowhere)
+
+
+class DistinctTexts:
+    """Numbers texts and remembers what was judged of them. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._slots = np.full(4 * MOST_TEXTS, -1, dtype=np.int64)
+        self._offsets = np.zeros(MOST_TEXTS + 1, dtype=np.int64)
+        self._arena = np.empty(MOST_BYTES, dtype=np.uint8)
+        self._count = np.ones(1, dtype=np.int64)  # number 0 is the empty text
+        self._judged: OrderedDict[Hashable, NDArray[np.int64]] = OrderedDict()
+
+    def judged(
+        self, column: TextColumn, judge: Judge, key: Hashable, *, missing: int = 0
+    ) -> NDArray[np.int64]:
+        """What each text of a column counts as.
+
+        Args:
+            column: n texts.
+            judge: called once per text that was not met before under this key.
+            key: names the way of judging.
+            missing: what empty text counts as.
+
+        Returns:
+            Shape (n,).
+        """
+        values = np.empty(len(column), dtype=np.int64)
+        with self._lock:
+            for first in range(0, len(column), _ROWS_AT_ONCE):
+                rows = slice(first, first + _ROWS_AT_ONCE)
+                part = TextColumn(column.data, column.start[rows], column.stop[rows])
+                self._fill(part, judge, key, missing, values[rows])
+        return values
+
+    def _fill(
+        self,
+        column: TextColumn,
+        judge: Judge,
+        key: Hashable,
+        missing: int,
+        values: NDArray[np.int64],
+    ) -> None:
+        numbers = np.empty(len(column), dtype=np.int64)
+        if self._interned(column, numbers) < len(column):
+            self._forget()
+            self._interned(column, numbers)
+        known = self._known(key, missing)
+        values[:] = known[numbers]  # what was left alone, -1, reads the spare last entry
+        if values.min(initial=0) == _UNJUDGED:
+            for number in np.unique(numbers[values == _UNJUDGED]).tolist():
+                held = self._arena[self._offsets[number] : self._offsets[number + 1]]
+                known[number] = judge(held.tobytes().decode())
+            values[:] = known[numbers]
+        if numbers.min(initial=0) < 0:
+            for row in np.flatnonzero(numbers < 0).tolist():
+                values[row] = judge(column.text(row))
+
+    def _interned(self, column: TextColumn, numbers: NDArray[np.int64]) -> int:
+        return intern_rows(
+            column.data,
+            column.start,
+            column.stop,
+            0,
+            LONGEST,
+            self._slots,
+            self._offsets,
+            self._arena,
+            self._count,
+            numbers,
+        )
+
+    def _known(self, key: Hashable, missing: int) -> NDArray[np.int64]:
+        known = self._judged.get(key)
+        if known is None:
+            known = self._judged[key] = np.full(MOST_TEXTS + 1, _UNJUDGED, dtype=np.int64)
+            known[-1] = 0
+            if len(self._judged) > MOST_JUDGES:
+                self._judged.popitem(last=False)
+        else:
+            self._judged.move_to_end(key)
+        known[0] = missing
+        return known
+
+    def _forget(self) -> None:
+        self._slots.fill(-1)
+        self._count[0] = 1
+        self._judged.clear()
