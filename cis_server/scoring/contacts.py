@@ -17,7 +17,7 @@ def is_email_address(text: str | None) -> bool:
 
 def is_phone_number(text: str | None) -> bool:
     """Whether it holds as many digits as the shortest numbers people have (5)."""
-    return text is not None and len(_DIGIT.findall(text)) >= 5
+    return text is not None and _FIVE_DIGITS.match(text) is not None
 
 
 def is_linkedin_profile(text: str | None) -> bool:
@@ -61,7 +61,7 @@ def closed_channels(lead: Lead) -> frozenset[str]:
 
 
 _EMAIL = re.compile(r"^\s*[^\s@]+@[^\s@.]+(?:\.[^\s@.]+)+\s*$")
-_DIGIT = re.compile(r"\d")
+_FIVE_DIGITS = re.compile(r"(?:\D*+\d){5}")  # possessive: nothing to go back for
 _PROFILE = re.compile(
     r"^\s*(?:https?://)?[\w-]+(?:\.[\w-]+)+(?::\d+)?/"
     r"(?:in|pub|profile|sales/people|sales/lead|talent/profile)/[^\s/]",

@@ -43,15 +43,22 @@ def reasons_of(factors: Iterable[Factor]) -> tuple[Reason, ...]:
 
     Any source of factors will do, as long as their points are score points.
     """
+    return tuple(
+        Reason(factor.name, points, factor.text()) for factor, points in strongest(factors)
+    )
+
+
+def strongest(factors: Iterable[Factor]) -> list[tuple[Factor, float]]:
+    """The factors that `reasons_of` puts into words, in its order, with the points it gives."""
     items = list(factors)
     gains = sorted(
         (factor for factor in items if factor.gained > 0), key=lambda f: (f.background, -f.gained)
-    )[:MAX_REASONS]
-    misses = sorted((factor for factor in items if factor.missed > 0), key=lambda f: -f.missed)
-    return (
-        *(Reason(factor.name, factor.gained, factor.text()) for factor in gains),
-        *(Reason(factor.name, -factor.missed, factor.text()) for factor in misses[:MAX_REASONS]),
     )
+    misses = sorted((factor for factor in items if factor.missed > 0), key=lambda f: -f.missed)
+    return [
+        *((factor, factor.gained) for factor in gains[:MAX_REASONS]),
+        *((factor, -factor.missed) for factor in misses[:MAX_REASONS]),
+    ]
 
 
 def score_factors(
@@ -102,26 +109,34 @@ def score_factors(
             "authority",
             float(coded.authority),
             p.max_authority,
-            lambda: _authority(lead, title, coded),
+            lambda: authority_text(lead.title, lead.seniority, title, coded.authority),
         ),
         signal(
             "company_fit",
             "industry",
             p.industry * coded.industry,
             p.industry,
-            lambda: _industry(lead, coded),
+            lambda: industry_text(lead.industry, bool(coded.industry)),
         ),
         signal(
             "company_fit",
             "company_size",
             size_points(coded),
             p.size_in_range,
-            lambda: _size(coded),
+            lambda: size_text(coded.headcount, coded.headcount_min, coded.headcount_max),
         ),
-        signal("company_fit", "country", country, p.country, lambda: _country(lead, coded)),
-        signal("timing", "new_role", role, p.new_role, lambda: _role(coded)),
+        signal(
+            "company_fit",
+            "country",
+            country,
+            p.country,
+            lambda: country_text(lead.country, coded.country),
+        ),
+        signal("timing", "new_role", role, p.new_role, lambda: role_text(coded.role_days)),
         signal("timing", "hiring", p.hiring * coded.hiring, p.hiring, lambda: _hiring(lead)),
-        signal("timing", "funding", funding, p.fresh_funding, lambda: _funding(coded)),
+        signal(
+            "timing", "funding", funding, p.fresh_funding, lambda: funding_text(coded.funding_days)
+        ),
     ]
     return factors + _risk_factors(coded, scale["risk"])
 
@@ -204,59 +219,74 @@ _LEVELS: Final = {
 }
 
 
-def _authority(lead: Lead, title: ParsedTitle, coded: CodedLead) -> str:
-    most = f"{coded.authority} of {MAX_POINTS[1]} for authority"
-    if title.level is None:
-        if coded.authority:
-            return f'no title, seniority "{lead.seniority}": {most}'
+def authority_text(
+    title: str | None, seniority: str | None, parsed: ParsedTitle, authority: int
+) -> str:
+    """Words for the factor `authority`.
+
+    Args:
+        title: as written.
+        seniority: as the provider wrote it.
+        parsed: the same title, parsed.
+        authority: points, see `cis_server.scoring.components.authority_points`.
+    """
+    most = f"{authority} of {MAX_POINTS[1]} for authority"
+    if parsed.level is None:
+        if authority:
+            return f'no title, seniority "{seniority}": {most}'
         return "no title"
-    shown = " ".join((lead.title or "").split())[:80]
-    if coded.authority > title.points:
-        return f'title "{shown}" names no rank, seniority "{lead.seniority}": {most}'
-    reading = _LEVELS.get(title.level)
+    shown = " ".join((title or "").split())[:80]
+    if authority > parsed.points:
+        return f'title "{shown}" names no rank, seniority "{seniority}": {most}'
+    reading = _LEVELS.get(parsed.level)
     return f'title "{shown}" {f"is {reading}" if reading else "names no rank"}: {most}'
 
 
-def _industry(lead: Lead, coded: CodedLead) -> str:
-    if not lead.industry or not lead.industry.strip():
+def industry_text(industry: str | None, matches: bool) -> str:
+    """Words for the factor `industry`: as written, and whether it is a target."""
+    if not industry or not industry.strip():
         return "the industry is not known"
-    shown = " ".join(lead.industry.split())[:80]
-    return f'industry "{shown}" {"is" if coded.industry else "is not"} a target'
+    shown = " ".join(industry.split())[:80]
+    return f'industry "{shown}" {"is" if matches else "is not"} a target'
 
 
-def _size(coded: CodedLead) -> str:
-    if coded.headcount <= 0:
+def size_text(headcount: int, headcount_min: int, headcount_max: int) -> str:
+    """Words for the factor `company_size`; a head-count of 0 or less is unknown."""
+    if headcount <= 0:
         return "the number of employees is not known"
-    wanted = f"the wanted {coded.headcount_min} to {coded.headcount_max}"
-    if coded.headcount < coded.headcount_min:
-        return f"{coded.headcount} employees, below {wanted}"
-    if coded.headcount <= coded.headcount_max:
-        return f"{coded.headcount} employees, inside {wanted}"
-    return f"{coded.headcount} employees, above {wanted}"
+    wanted = f"the wanted {headcount_min} to {headcount_max}"
+    if headcount < headcount_min:
+        return f"{headcount} employees, below {wanted}"
+    if headcount <= headcount_max:
+        return f"{headcount} employees, inside {wanted}"
+    return f"{headcount} employees, above {wanted}"
 
 
-def _country(lead: Lead, coded: CodedLead) -> str:
-    if not lead.country or not lead.country.strip():
+def country_text(country: str | None, fit: int) -> str:
+    """Words for the factor `country`: as written, and its `CountryFit`."""
+    if not country or not country.strip():
         return "the country is not known"
-    shown = " ".join(lead.country.split())[:60]
-    if coded.country == 2:
+    shown = " ".join(country.split())[:60]
+    if fit == 2:
         return f"{shown} is a target country"
-    return f"{shown} is not a target country{', but a market close to it' if coded.country else ''}"
+    return f"{shown} is not a target country{', but a market close to it' if fit else ''}"
 
 
-def _role(coded: CodedLead) -> str:
-    if coded.role_days < 0:
+def role_text(days: int) -> str:
+    """Words for the factor `new_role`: days since it began, -1 for unknown."""
+    if days < 0:
         return "no usable date of the role's start"
-    return f"in the role for {coded.role_days} days"
+    return f"in the role for {days} days"
+
+
+def funding_text(days: int) -> str:
+    """Words for the factor `funding`: days since the latest round, -1 for unknown."""
+    if days < 0:
+        return "no usable date of a funding round"
+    return f"latest funding {days} days ago"
 
 
 def _hiring(lead: Lead) -> str:
     if lead.is_hiring is None:
         return "whether the company is hiring is not known"
     return "the company is hiring" if lead.is_hiring else "the company is not hiring"
-
-
-def _funding(coded: CodedLead) -> str:
-    if coded.funding_days < 0:
-        return "no usable date of a funding round"
-    return f"latest funding {coded.funding_days} days ago"

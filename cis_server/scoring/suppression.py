@@ -83,14 +83,25 @@ class SuppressionIndex:
         return found
 
     def keys_of(self, lead: Lead) -> list[int]:
-        """Keys under which the lead could be listed: its addresses, their domains and the domains
+        """`keys` of a lead."""
+        return self.keys(lead.lead_id, lead.email, lead.personal_email, lead.phone, lead.domain)
+
+    def keys(
+        self,
+        lead_id: str,
+        email: str | None,
+        personal_email: str | None,
+        phone: str | None,
+        domain: str | None,
+    ) -> list[int]:
+        """Keys under which a lead could be listed: its addresses, their domains and the domains
         above them, its phone, its company's domain and its id."""
-        names = [(IdentifierKind.LEAD_ID, lead.lead_id)]
-        addresses = (lead.email, lead.personal_email)
-        names += [(IdentifierKind.EMAIL, text) for text in addresses if text]
-        if lead.phone:
-            names.append((IdentifierKind.PHONE, lead.phone))
-        names += [(IdentifierKind.DOMAIN, name) for name in sorted(_domains(lead, personal=True))]
+        names = [(IdentifierKind.LEAD_ID, lead_id)]
+        names += [(IdentifierKind.EMAIL, text) for text in (email, personal_email) if text]
+        if phone:
+            names.append((IdentifierKind.PHONE, phone))
+        domains = sorted(_domains(domain, email, personal_email))
+        names += [(IdentifierKind.DOMAIN, name) for name in domains]
         return [
             suppression_key(kind, value, self.secret)
             for kind, value in names
@@ -145,9 +156,18 @@ def has_unsubscribed(lead: Lead) -> bool:
 
 def is_competitor(lead: Lead, competitor_domains: frozenset[str]) -> bool:
     """Whether the company's domain or that of the work address is a competitor's or below it."""
-    return bool(competitor_domains) and not competitor_domains.isdisjoint(
-        _domains(lead, personal=False)
-    )
+    return bool(competitor_domains) and belongs_to(competitor_domains, lead.domain, lead.email)
+
+
+def belongs_to(domains: frozenset[str], domain: str | None, email: str | None) -> bool:
+    """Whether a domain, or that of an address, is one of `domains` or below one of them.
+
+    Args:
+        domains: prepared by `competitor_set`.
+        domain: as written; None for none.
+        email: as written; None for none.
+    """
+    return not domains.isdisjoint(_domains(domain, email))
 
 
 @lru_cache(maxsize=1024)
@@ -167,10 +187,10 @@ def _own_reason(lead: Lead, competitor_domains: frozenset[str]) -> GateReason | 
     return None
 
 
-def _domains(lead: Lead, *, personal: bool) -> set[str]:
-    """Domains of the lead, with those above them."""
-    names = set(_domain_names(lead.domain)) if lead.domain else set()
-    for email in (lead.email, lead.personal_email) if personal else (lead.email,):
+def _domains(domain: str | None, *emails: str | None) -> set[str]:
+    """Domains of a company and of addresses, with those above them."""
+    names = set(_domain_names(domain)) if domain else set()
+    for email in emails:
         if email and "@" in email:
             names.update(_domain_names(email.rpartition("@")[2]))
     return names
