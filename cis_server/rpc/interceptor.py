@@ -1,7 +1,7 @@
 """What surrounds every call: validation, error mapping, the log line, the cap on streams.
 
-One interceptor does all of it, and wraps each method's handler once: wrapping per call, or chaining
-several interceptors, costs measurably on a server whose own work takes microseconds.
+Everything that can be decided beforehand is decided once, when a method is registered: a chain of
+interceptors that is walked per call costs measurably on a server whose own work takes microseconds.
 """
 
 from __future__ import annotations
@@ -9,15 +9,16 @@ from __future__ import annotations
 import threading
 import time
 import uuid
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from typing import TYPE_CHECKING, Any, NoReturn
+from typing import TYPE_CHECKING, Any, NoReturn, cast
 
 import grpc
 import structlog
 from google.rpc import code_pb2, status_pb2
 
 from cis_server.errors import CisError, Overloaded
+from cis_server.rpc.inline_calls import InlineCalls, MayWait
 from cis_server.rpc.status import abort, code_name, internal, status_of, unimplemented
 
 if TYPE_CHECKING:
@@ -27,8 +28,8 @@ Validator = Callable[[Any], None]
 """Raises `InvalidInput` when a request breaks a rule."""
 
 
-class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
-    """Wraps every handler of the server.
+class CallInterceptor:
+    """Wraps every handler of the server as it is registered.
 
     Args:
         validate: checks a request message.
@@ -38,6 +39,9 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
             that, so that one stream too many is told so instead of waiting for a thread.
         waiting_pool: executor of the unary methods that may wait for the database.
         waiting: full names of the services whose unary methods those are, and paths of others.
+        inline: paths of the methods that are answered on the reading thread, with what tells their
+            requests that may wait; see `inline_calls`. Those go to ``call_pool``.
+        call_pool: executor of such requests; required with ``inline``.
         quiet: methods whose successes are logged only once in ``quiet_every``.
         quiet_every: see ``quiet``; errors are always logged.
     """
@@ -50,51 +54,41 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
         stream_cap: int,
         waiting_pool: ThreadPoolExecutor,
         waiting: frozenset[str],
+        inline: Mapping[str, MayWait] | None = None,
+        call_pool: ThreadPoolExecutor | None = None,
         quiet: frozenset[str] = frozenset(),
         quiet_every: int = 1000,
     ) -> None:
         self._validate = validate
         self._stream_pool = stream_pool
         self._waiting_pool, self._waiting = waiting_pool, waiting
+        self._inline, self._call_pool = inline or {}, call_pool
         self._streams = _StreamCount(stream_cap)
         self._quiet = quiet
         self._quiet_every = quiet_every
         self._log = structlog.get_logger("cis.rpc")
-        self._handlers: dict[str, Handler] = {}
 
-    def intercept_service(
-        self,
-        continuation: Callable[[grpc.HandlerCallDetails], Handler | None],
-        handler_call_details: grpc.HandlerCallDetails,
-    ) -> Handler | None:
-        """The wrapped handler of the method, made at its first call."""
-        method: str = handler_call_details.method
-        known = self._handlers.get(method)
-        if known is not None:
-            return known
-        handler = continuation(handler_call_details)
-        if handler is None:
-            return None
-        wrapped = self._wrapped(method, handler)
-        self._handlers[method] = wrapped
-        return wrapped
+    def around(self, server: grpc.Server) -> grpc.Server:
+        """What to register services with in place of ``server``; good for nothing else."""
+        return cast(grpc.Server, _Registrar(server, self._wrapped))
 
     def _wrapped(self, method: str, handler: Handler) -> Handler:
         codec = {
             "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
+            "response_serializer": _serialiser(handler.response_serializer),
         }
         if not handler.request_streaming and not handler.response_streaming:
             unary = self._unary(method, handler.unary_unary)
-            if method.split("/")[1] in self._waiting or method in self._waiting:
-                unary.experimental_thread_pool = self._waiting_pool  # type: ignore[attr-defined]
+            pool = self._pool_of(method)
+            if pool is not None:
+                # grpcio runs a behaviour with this attribute on the executor it names.
+                unary.experimental_thread_pool = pool  # type: ignore[attr-defined]
             return grpc.unary_unary_rpc_method_handler(unary, **codec)
         if handler.response_streaming:
             behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
             if getattr(behaviour, "experimental_non_blocking", False):
                 return handler  # watching the health takes no thread, hence no place either
             streaming = self._streaming(method, behaviour, validated=not handler.request_streaming)
-            # grpcio runs a behaviour with this attribute on the executor it names.
             streaming.experimental_thread_pool = self._stream_pool  # type: ignore[attr-defined]
             make = (
                 grpc.stream_stream_rpc_method_handler
@@ -103,6 +97,15 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
             )
             return make(streaming, **codec)
         return handler
+
+    def _pool_of(self, method: str) -> ThreadPoolExecutor | None:
+        """The executor of a unary method; None for that of the server."""
+        if method.split("/")[1] in self._waiting or method in self._waiting:
+            return self._waiting_pool
+        may_wait = self._inline.get(method)
+        if may_wait is None or self._call_pool is None:
+            return None
+        return InlineCalls(self._call_pool, may_wait)
 
     def _unary(self, method: str, behaviour: Any) -> Callable[..., Any]:
         validate, clock = self._validate, time.perf_counter
@@ -198,6 +201,38 @@ class CallInterceptor(grpc.ServerInterceptor):  # type: ignore[type-arg]
             code=code,
             milliseconds=round((time.perf_counter() - started) * 1e3, 3),
         )
+
+
+class _Registrar:
+    """Takes handlers as a server does and hands them on wrapped."""
+
+    def __init__(self, server: grpc.Server, wrapped: Callable[[str, Handler], Handler]) -> None:
+        self._server, self._wrapped = server, wrapped
+
+    def add_registered_method_handlers(
+        self, service_name: str, method_handlers: Mapping[str, Handler]
+    ) -> None:
+        """Register the methods of a service."""
+        wrapped = {
+            name: self._wrapped(f"/{service_name}/{name}", handler)
+            for name, handler in method_handlers.items()
+        }
+        # newer than the stubs
+        self._server.add_registered_method_handlers(service_name, wrapped)  # type: ignore[attr-defined]
+
+    def add_generic_rpc_handlers(self, _: object) -> None:
+        """Nothing: generated code offers each method a second time, for older grpcio."""
+
+
+def _serialiser(serialise: Callable[[Any], bytes] | None) -> Callable[[Any], bytes] | None:
+    """Lets a behaviour answer with bytes, serialised already, as well as with a message."""
+    if serialise is None:
+        return None
+
+    def serialised(answer: Any) -> bytes:
+        return answer if answer.__class__ is bytes else serialise(answer)
+
+    return serialised
 
 
 class _StreamCount:

@@ -105,13 +105,12 @@ def running(log: list[dict[str, Any]]) -> Iterator[Running]:
             quiet=frozenset((HOT,)),
             quiet_every=3,
         )
-        server = grpc.server(
-            ThreadPoolExecutor(2, thread_name_prefix="call"), interceptors=[interceptor]
-        )
-        scoring_service_pb2_grpc.add_ScoringServiceServicer_to_server(Scoring(), server)
-        admin_service_pb2_grpc.add_AdminServiceServicer_to_server(Admin(), server)
-        learning_service_pb2_grpc.add_LearningServiceServicer_to_server(learning, server)
-        health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), server)
+        server = grpc.server(ThreadPoolExecutor(2, thread_name_prefix="call"))
+        around = interceptor.around(server)
+        scoring_service_pb2_grpc.add_ScoringServiceServicer_to_server(Scoring(), around)
+        admin_service_pb2_grpc.add_AdminServiceServicer_to_server(Admin(), around)
+        learning_service_pb2_grpc.add_LearningServiceServicer_to_server(learning, around)
+        health_pb2_grpc.add_HealthServicer_to_server(health.HealthServicer(), around)
         port = server.add_insecure_port("127.0.0.1:0")
         server.start()
         with grpc.insecure_channel(f"127.0.0.1:{port}") as channel:
