@@ -123,7 +123,7 @@ class Attempts:
         self._options = options
         self._made = 0
         self._clock, self._draw = clock, draw
-        self._deadline = clock() + _seconds(options, rpc, timeout_seconds)
+        self._deadline = clock() + call_seconds(options, rpc, timeout_seconds)
 
     def next_timeout(self) -> float | None:
         """Counts one more attempt.
@@ -173,7 +173,17 @@ class Attempts:
         raise error from failure
 
 
-def _seconds(options: ClientOptions, rpc: Rpc, given: float | None) -> float:
+def call_seconds(options: ClientOptions, rpc: Rpc, given: float | None) -> float:
+    """Seconds until the deadline of a call.
+
+    Args:
+        options: the client's.
+        rpc: what is called.
+        given: by the caller; None: that of the options.
+
+    Raises:
+        ValueError: it is not above 0.
+    """
     if given is not None:
         if math.isnan(given) or given <= 0:
             raise ValueError(f"timeout_seconds is {given}, and must be above 0")

@@ -14,11 +14,13 @@ import grpc.aio
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
+from cis_client._async_coalesce import AsyncCoalescer
 from cis_client._methods import HEALTH, Rpc, rpc_of
 from cis_client._transport import (
     Attempts,
     ReadyWait,
     ServingStatus,
+    call_seconds,
     channel_arguments,
     channel_credentials,
 )
@@ -36,6 +38,8 @@ from cis_client.v1 import scoring_service_pb2 as scoring
 
 Q = TypeVar("Q", bound=Message)
 A = TypeVar("A", bound=Message)
+B = TypeVar("B")
+C = TypeVar("C")
 
 
 A_co = TypeVar("A_co", covariant=True)
@@ -117,25 +121,30 @@ class AsyncResponseStream(AsyncIterator[A]):
         self.cancel()
 
 
-class AsyncUnaryCall(Generic[Q, A]):
+class AsyncUnaryCall(Generic[B, C]):
     """An RPC with one request and one answer, bound to a client."""
 
-    def __init__(self, client: AsyncClient, rpc: Rpc, request: type[Q], response: type[A]) -> None:
+    def __init__(
+        self,
+        client: AsyncClient,
+        rpc: Rpc,
+        serialize: Callable[[B], bytes] | None,
+        parse: Callable[[bytes], C] | None,
+    ) -> None:
         self.rpc = rpc
         self._client = client
         self._stubs = [
-            channel.unary_unary(rpc.path, request.SerializeToString, response.FromString)
-            for channel in client._channels
+            channel.unary_unary(rpc.path, serialize, parse) for channel in client._channels
         ]
 
     async def __call__(
         self,
-        request: Q,
+        request: B,
         /,
         *,
         timeout_seconds: float | None = None,
         request_id: str | None = None,
-    ) -> A:
+    ) -> C:
         """Makes the call.
 
         Args:
@@ -151,13 +160,44 @@ class AsyncUnaryCall(Generic[Q, A]):
         while True:
             stub = self._client._in_turn(self._stubs)
             try:
-                answer: A = await stub(
+                answer: C = await stub(
                     request, timeout=attempts.next_timeout(), metadata=attempts.metadata()
                 )
             except grpc.RpcError as failure:
                 await asyncio.sleep(attempts.pause_after(failure))
             else:
                 return answer
+
+
+class AsyncCoalescedCall(AsyncUnaryCall[scoring.ScoreLeadRequest, core.LeadScore]):
+    """``ScoreLead`` where calls made at the same moment travel together."""
+
+    def __init__(self, client: AsyncClient) -> None:
+        super().__init__(
+            client,
+            rpc_of(scoring.ScoreLeadRequest, core.LeadScore),
+            scoring.ScoreLeadRequest.SerializeToString,
+            core.LeadScore.FromString,
+        )
+        batch_rpc = rpc_of(scoring.BatchScoreLeadsRequest, scoring.BatchScoreLeadsResponse)
+        batch: AsyncUnaryCall[bytes, bytes] = AsyncUnaryCall(client, batch_rpc, None, None)
+        self._coalescer = AsyncCoalescer(super().__call__, batch, client.options.request_id)
+
+    async def __call__(
+        self,
+        request: scoring.ScoreLeadRequest,
+        /,
+        *,
+        timeout_seconds: float | None = None,
+        request_id: str | None = None,
+    ) -> core.LeadScore:
+        """Makes the call, as `AsyncUnaryCall` does; one with a ``request_id`` travels alone."""
+        if request_id is not None:
+            return await super().__call__(
+                request, timeout_seconds=timeout_seconds, request_id=request_id
+            )
+        seconds = call_seconds(self._client.options, self.rpc, timeout_seconds)
+        return await self._coalescer.score(request, seconds)
 
 
 class AsyncStreamCall(Generic[Q, A]):
@@ -228,9 +268,19 @@ def _unary(request: type[Q], response: type[A]) -> cached_property[AsyncUnaryCal
     rpc = rpc_of(request, response)
 
     def bound(client: AsyncClient) -> AsyncUnaryCall[Q, A]:
-        return AsyncUnaryCall(client, rpc, request, response)
+        return AsyncUnaryCall(client, rpc, request.SerializeToString, response.FromString)
 
     bound.__doc__ = rpc.text
+    return cached_property(bound)
+
+
+def _score_lead() -> cached_property[AsyncUnaryCall[scoring.ScoreLeadRequest, core.LeadScore]]:
+    plain = _unary(scoring.ScoreLeadRequest, core.LeadScore)
+
+    def bound(client: AsyncClient) -> AsyncUnaryCall[scoring.ScoreLeadRequest, core.LeadScore]:
+        return AsyncCoalescedCall(client) if client.options.coalesce else plain.func(client)
+
+    bound.__doc__ = plain.__doc__
     return cached_property(bound)
 
 
@@ -277,7 +327,9 @@ class AsyncClient:
         self._options = options if options is not None else ClientOptions()
         self._channels = [_open(self._options) for _ in range(self._options.connections)]
         self._turn = itertools.count()
-        self._health = AsyncUnaryCall(self, HEALTH, StringValue, Int32Value)
+        self._health = AsyncUnaryCall(
+            self, HEALTH, StringValue.SerializeToString, Int32Value.FromString
+        )
 
     @property
     def options(self) -> ClientOptions:
@@ -285,7 +337,7 @@ class AsyncClient:
         return self._options
 
     # ScoringService
-    score_lead = _unary(scoring.ScoreLeadRequest, core.LeadScore)
+    score_lead = _score_lead()
     batch_score_leads = _unary(scoring.BatchScoreLeadsRequest, scoring.BatchScoreLeadsResponse)
     score_table = _bidi(scoring.ScoreTableRequest, scoring.ScoreTableResponse)
     list_top_leads = _unary(scoring.ListTopLeadsRequest, scoring.ListTopLeadsResponse)

@@ -13,11 +13,13 @@ import grpc
 from google.protobuf.message import Message
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
+from cis_client._coalesce import Coalescer
 from cis_client._methods import HEALTH, Rpc, rpc_of
 from cis_client._transport import (
     Attempts,
     ReadyWait,
     ServingStatus,
+    call_seconds,
     channel_arguments,
     channel_credentials,
 )
@@ -34,6 +36,8 @@ from cis_client.v1 import scoring_service_pb2 as scoring
 
 Q = TypeVar("Q", bound=Message)
 A = TypeVar("A", bound=Message)
+B = TypeVar("B")
+C = TypeVar("C")
 
 
 A_co = TypeVar("A_co", covariant=True)
@@ -103,25 +107,30 @@ class ResponseStream(Iterator[A]):
         self.cancel()
 
 
-class UnaryCall(Generic[Q, A]):
+class UnaryCall(Generic[B, C]):
     """An RPC with one request and one answer, bound to a client."""
 
-    def __init__(self, client: Client, rpc: Rpc, request: type[Q], response: type[A]) -> None:
+    def __init__(
+        self,
+        client: Client,
+        rpc: Rpc,
+        serialize: Callable[[B], bytes] | None,
+        parse: Callable[[bytes], C] | None,
+    ) -> None:
         self.rpc = rpc
         self._client = client
         self._stubs = [
-            channel.unary_unary(rpc.path, request.SerializeToString, response.FromString)
-            for channel in client._channels
+            channel.unary_unary(rpc.path, serialize, parse) for channel in client._channels
         ]
 
     def __call__(
         self,
-        request: Q,
+        request: B,
         /,
         *,
         timeout_seconds: float | None = None,
         request_id: str | None = None,
-    ) -> A:
+    ) -> C:
         """Makes the call.
 
         Args:
@@ -137,13 +146,42 @@ class UnaryCall(Generic[Q, A]):
         while True:
             stub = self._client._in_turn(self._stubs)
             try:
-                answer: A = stub(
+                answer: C = stub(
                     request, timeout=attempts.next_timeout(), metadata=attempts.metadata()
                 )
             except grpc.RpcError as failure:
                 time.sleep(attempts.pause_after(failure))
             else:
                 return answer
+
+
+class CoalescedCall(UnaryCall[scoring.ScoreLeadRequest, core.LeadScore]):
+    """``ScoreLead`` where calls made at the same moment travel together."""
+
+    def __init__(self, client: Client) -> None:
+        super().__init__(
+            client,
+            rpc_of(scoring.ScoreLeadRequest, core.LeadScore),
+            scoring.ScoreLeadRequest.SerializeToString,
+            core.LeadScore.FromString,
+        )
+        batch_rpc = rpc_of(scoring.BatchScoreLeadsRequest, scoring.BatchScoreLeadsResponse)
+        batch: UnaryCall[bytes, bytes] = UnaryCall(client, batch_rpc, None, None)
+        self._coalescer = Coalescer(super().__call__, batch, client.options.request_id)
+
+    def __call__(
+        self,
+        request: scoring.ScoreLeadRequest,
+        /,
+        *,
+        timeout_seconds: float | None = None,
+        request_id: str | None = None,
+    ) -> core.LeadScore:
+        """Makes the call, as `UnaryCall` does; one with a ``request_id`` travels alone."""
+        if request_id is not None:
+            return super().__call__(request, timeout_seconds=timeout_seconds, request_id=request_id)
+        seconds = call_seconds(self._client.options, self.rpc, timeout_seconds)
+        return self._coalescer.score(request, seconds)
 
 
 class StreamCall(Generic[Q, A]):
@@ -215,9 +253,19 @@ def _unary(request: type[Q], response: type[A]) -> cached_property[UnaryCall[Q, 
     rpc = rpc_of(request, response)
 
     def bound(client: Client) -> UnaryCall[Q, A]:
-        return UnaryCall(client, rpc, request, response)
+        return UnaryCall(client, rpc, request.SerializeToString, response.FromString)
 
     bound.__doc__ = rpc.text
+    return cached_property(bound)
+
+
+def _score_lead() -> cached_property[UnaryCall[scoring.ScoreLeadRequest, core.LeadScore]]:
+    plain = _unary(scoring.ScoreLeadRequest, core.LeadScore)
+
+    def bound(client: Client) -> UnaryCall[scoring.ScoreLeadRequest, core.LeadScore]:
+        return CoalescedCall(client) if client.options.coalesce else plain.func(client)
+
+    bound.__doc__ = plain.__doc__
     return cached_property(bound)
 
 
@@ -264,7 +312,7 @@ class Client:
         self._options = options if options is not None else ClientOptions()
         self._channels = [_open(self._options) for _ in range(self._options.connections)]
         self._turn = itertools.count()
-        self._health = UnaryCall(self, HEALTH, StringValue, Int32Value)
+        self._health = UnaryCall(self, HEALTH, StringValue.SerializeToString, Int32Value.FromString)
 
     @property
     def options(self) -> ClientOptions:
@@ -272,7 +320,7 @@ class Client:
         return self._options
 
     # ScoringService
-    score_lead = _unary(scoring.ScoreLeadRequest, core.LeadScore)
+    score_lead = _score_lead()
     batch_score_leads = _unary(scoring.BatchScoreLeadsRequest, scoring.BatchScoreLeadsResponse)
     score_table = _bidi(scoring.ScoreTableRequest, scoring.ScoreTableResponse)
     list_top_leads = _unary(scoring.ListTopLeadsRequest, scoring.ListTopLeadsResponse)

@@ -1,0 +1,255 @@
+"""Coalesced calls of tasks: see `_gathering` for when they travel together."""
+
+from __future__ import annotations
+
+import asyncio
+import math
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol
+
+from cis_client._gathering import (
+    LEAD_BYTES_MOST,
+    WINDOW_SECONDS,
+    Again,
+    Group,
+    Outcome,
+    failure_of,
+    late,
+    outcomes_of,
+    own_error,
+)
+from cis_client._score_batches import RawScore, Shared, batch_request, lead_of, shared_of
+from cis_client.errors import CisError
+from cis_client.v1.core_pb2 import LeadScore
+from cis_client.v1.scoring_service_pb2 import ScoreLeadRequest
+
+WARM_SECONDS: Final = 0.002
+"""How long after a batch the next call still expects others to come."""
+
+
+class _AsyncAlone(Protocol):
+    """Makes the call by itself."""
+
+    def __call__(
+        self, request: ScoreLeadRequest, /, *, timeout_seconds: float | None
+    ) -> Awaitable[LeadScore]: ...
+
+
+class _AsyncBatch(Protocol):
+    """Sends a serialised ``BatchScoreLeads`` and gives the serialised answer."""
+
+    def __call__(
+        self, request: bytes, /, *, timeout_seconds: float | None, request_id: str | None
+    ) -> Awaitable[bytes]: ...
+
+
+class _Group(Group["_AwaitedCall"]):
+    """Calls that may travel together."""
+
+    __slots__ = ("flushing", "window")
+
+    def __init__(self, shared: Shared) -> None:
+        super().__init__(shared)
+        self.flushing = False
+        """Whether they are looked at by the end of this turn of the loop."""
+        self.window: asyncio.TimerHandle | None = None
+
+
+class _AwaitedCall:
+    """A call whose task waits."""
+
+    __slots__ = ("answer", "deadline", "flight", "group", "lead", "request")
+
+    def __init__(
+        self,
+        group: _Group,
+        request: ScoreLeadRequest,
+        lead: bytes | str,
+        deadline: float,
+        answer: asyncio.Future[Outcome],
+    ) -> None:
+        self.group, self.request, self.lead = group, request, lead
+        self.deadline, self.answer = deadline, answer
+        self.flight: _Flight | None = None
+
+
+class _Flight:
+    """A batch that is under way, in a task of its own."""
+
+    __slots__ = ("calls", "request_id", "task", "wanted")
+
+    def __init__(self, calls: list[_AwaitedCall], request_id: str) -> None:
+        self.calls, self.request_id = calls, request_id
+        self.wanted = len(calls)
+        self.task: asyncio.Task[None] | None = None
+
+
+class AsyncCoalescer:
+    """Coalesces the calls of tasks on one event loop.
+
+    What is asked in one turn of the loop leaves together at its end.
+
+    Args:
+        alone: makes a call by itself.
+        batch: sends a batch.
+        request_id: makes the id of a batch.
+    """
+
+    def __init__(
+        self, alone: _AsyncAlone, batch: _AsyncBatch, request_id: Callable[[], str]
+    ) -> None:
+        self._alone, self._batch, self._request_id = alone, batch, request_id
+        self._loop = asyncio.get_running_loop()
+        self._groups: dict[Shared, _Group] = {}
+        self._flights: set[_Flight] = set()
+        self._alarm: asyncio.TimerHandle | None = None
+
+    async def score(self, request: ScoreLeadRequest, seconds: float) -> LeadScore:
+        """The score, by itself or as part of a batch.
+
+        Args:
+            request: as of ``ScoreLead``.
+            seconds: until its deadline, which may be infinite.
+
+        Raises:
+            CisError: as ``ScoreLead`` does.
+        """
+        shared = shared_of(request)
+        if shared is None:
+            return await self._alone(request, timeout_seconds=seconds)
+        group = self._groups.get(shared)
+        if group is None:
+            return await self._first(shared, request, seconds)
+        lead = lead_of(request)
+        if len(lead) > LEAD_BYTES_MOST:
+            return await self._alone(request, timeout_seconds=seconds)
+        deadline = self._loop.time() + seconds
+        call = _AwaitedCall(group, request, lead, deadline, self._loop.create_future())
+        group.waiting.append(call)
+        if not group.flushing:
+            group.flushing = True
+            self._loop.call_soon(self._flush, group)
+        if self._alarm is None or deadline < self._alarm.when():
+            self._wake_at(deadline)
+        try:
+            outcome = await call.answer
+        except asyncio.CancelledError:
+            if call.answer.cancelled():
+                self._withdraw(call)
+            raise
+        match outcome:
+            case RawScore():
+                return outcome.parsed()
+            case LeadScore():
+                return outcome
+            case CisError():
+                raise own_error(outcome)
+        left = deadline - self._loop.time()
+        if left <= 0:
+            raise late("")
+        return await self._alone(request, timeout_seconds=left)
+
+    async def _first(self, shared: Shared, request: ScoreLeadRequest, seconds: float) -> LeadScore:
+        """A call that finds nothing of its kind under way, nor a moment ago."""
+        group = self._groups[shared] = _Group(shared)
+        group.under_way = 1
+        try:
+            return await self._alone(request, timeout_seconds=seconds)
+        finally:
+            group.under_way -= 1
+            self._depart(group)
+            self._forget(group)
+
+    def _flush(self, group: _Group) -> None:
+        group.flushing = False
+        self._depart(group)
+        if group.waiting and group.window is None:
+            group.window = self._loop.call_later(WINDOW_SECONDS, self._window_over, group)
+
+    def _window_over(self, group: _Group) -> None:
+        group.window = None
+        self._depart(group, window_over=True)
+
+    def _depart(self, group: _Group, *, window_over: bool = False) -> None:
+        for calls in group.departures(window_over=window_over):
+            flight = _Flight(calls, self._request_id())
+            for call in calls:
+                call.flight = flight
+            flight.task = self._loop.create_task(self._fly(group, flight))
+            self._flights.add(flight)
+        if not group.waiting and group.window is not None:
+            group.window.cancel()
+            group.window = None
+
+    async def _fly(self, group: _Group, flight: _Flight) -> None:
+        """Sends a batch and hands out what came of it."""
+        calls = flight.calls
+        outcomes: Sequence[Outcome] = [Again.AGAIN] * len(calls)
+        try:
+            left = max(call.deadline for call in calls) - self._loop.time()
+            if left <= 0:
+                raise late(flight.request_id)
+            if len(calls) == 1:
+                outcomes = [await self._alone(calls[0].request, timeout_seconds=left)]
+            else:
+                request = batch_request(group.shared, [call.lead for call in calls])
+                response = await self._batch(
+                    request, timeout_seconds=left, request_id=flight.request_id
+                )
+                outcomes = outcomes_of(response, len(calls))
+        except asyncio.CancelledError:
+            # The client was closed under the calls, or nobody waits any more.
+            for call in calls:
+                call.answer.cancel()
+            raise
+        except Exception as error:
+            outcomes = [failure_of(error, len(calls))] * len(calls)
+        finally:
+            self._flights.discard(flight)
+            self._come_back(group)
+            for call, outcome in zip(calls, outcomes, strict=True):
+                if not call.answer.done():
+                    call.answer.set_result(outcome)
+
+    def _come_back(self, group: _Group) -> None:
+        group.under_way -= 1
+        self._depart(group)
+        if group.idle:
+            # Those who are answered now may ask again at once, and go together then.
+            self._loop.call_later(WARM_SECONDS, self._forget, group)
+
+    def _forget(self, group: _Group) -> None:
+        if group.idle and self._groups.get(group.shared) is group:
+            del self._groups[group.shared]
+
+    def _withdraw(self, call: _AwaitedCall) -> None:
+        """Takes out a call that nobody waits for any more."""
+        flight = call.flight
+        if flight is None:
+            call.group.waiting.remove(call)
+        else:
+            flight.wanted -= 1
+            if not flight.wanted and flight.task is not None:
+                flight.task.cancel()
+
+    def _wake_at(self, deadline: float) -> None:
+        """Sets the one alarm clock of all calls to the deadline that comes first."""
+        if self._alarm is not None:
+            self._alarm.cancel()
+        self._alarm = None if math.isinf(deadline) else self._loop.call_at(deadline, self._ring)
+
+    def _ring(self) -> None:
+        """Ends the calls whose deadlines have passed."""
+        now, following = self._loop.time(), math.inf
+        waiting = [call for group in self._groups.values() for call in group.waiting]
+        flying = [call for flight in self._flights for call in flight.calls]
+        for call in waiting + flying:
+            if call.answer.done():
+                continue
+            if call.deadline <= now:
+                call.answer.set_result(late(call.flight.request_id if call.flight else ""))
+                self._withdraw(call)
+            else:
+                following = min(following, call.deadline)
+        self._alarm = None
+        self._wake_at(following)

@@ -1,0 +1,194 @@
+"""Coalesced calls of threads: see `_gathering` for when they travel together."""
+
+from __future__ import annotations
+
+import math
+import threading
+import time
+from collections.abc import Callable, Sequence
+from typing import Protocol
+
+from cis_client._gathering import (
+    LEAD_BYTES_MOST,
+    WINDOW_SECONDS,
+    Again,
+    Group,
+    Outcome,
+    failure_of,
+    late,
+    outcomes_of,
+    own_error,
+)
+from cis_client._score_batches import RawScore, Shared, batch_request, lead_of, shared_of
+from cis_client.errors import CisError
+from cis_client.v1.core_pb2 import LeadScore
+from cis_client.v1.scoring_service_pb2 import ScoreLeadRequest
+
+
+class _Alone(Protocol):
+    """Makes the call by itself."""
+
+    def __call__(
+        self, request: ScoreLeadRequest, /, *, timeout_seconds: float | None
+    ) -> LeadScore: ...
+
+
+class _Batch(Protocol):
+    """Sends a serialised ``BatchScoreLeads`` and gives the serialised answer."""
+
+    def __call__(
+        self, request: bytes, /, *, timeout_seconds: float | None, request_id: str | None
+    ) -> bytes: ...
+
+
+class _BlockedCall:
+    """A call whose thread waits."""
+
+    __slots__ = ("deadline", "flight", "gate", "lead", "outcome", "request")
+
+    def __init__(self, request: ScoreLeadRequest, lead: bytes | str, deadline: float) -> None:
+        self.request, self.lead, self.deadline = request, lead, deadline
+        self.outcome: Outcome | None = None
+        self.flight: list[_BlockedCall] | None = None
+        self.gate = threading.Lock()
+        self.gate.acquire()
+
+
+class Coalescer:
+    """Coalesces the calls of threads.
+
+    There is no thread beside theirs: a batch is sent by that of its callers with the latest
+    deadline, while the others wait, each until its own.
+
+    Args:
+        alone: makes a call by itself.
+        batch: sends a batch.
+        request_id: makes the id of a batch.
+    """
+
+    def __init__(self, alone: _Alone, batch: _Batch, request_id: Callable[[], str]) -> None:
+        self._alone, self._batch, self._request_id = alone, batch, request_id
+        self._groups: dict[Shared, Group[_BlockedCall]] = {}
+        self._lock = threading.Lock()
+
+    def score(self, request: ScoreLeadRequest, seconds: float) -> LeadScore:
+        """The score, by itself or as part of a batch.
+
+        Args:
+            request: as of ``ScoreLead``.
+            seconds: until its deadline, which may be infinite.
+
+        Raises:
+            CisError: as ``ScoreLead`` does.
+        """
+        shared = shared_of(request)
+        lead = lead_of(request)
+        if shared is None or len(lead) > LEAD_BYTES_MOST:
+            return self._alone(request, timeout_seconds=seconds)
+        call = _BlockedCall(request, lead, time.monotonic() + seconds)
+        with self._lock:
+            group = self._groups.get(shared)
+            if group is None:
+                group = self._groups[shared] = Group(shared)
+            group.waiting.append(call)
+            is_first = len(group.waiting) == 1
+            self._depart(group)
+        self._wait(group, call, is_first=is_first)
+        if call.flight is not None:
+            return self._fly(group, call, call.flight)
+        match call.outcome:
+            case RawScore():
+                return call.outcome.parsed()
+            case CisError():
+                raise own_error(call.outcome)
+            case _:
+                return self._ask_alone(call)
+
+    def _depart(self, group: Group[_BlockedCall], *, window_over: bool = False) -> None:
+        """Wakes the one that sends, for each batch that is due; the lock is held."""
+        for calls in group.departures(window_over=window_over):
+            captain = max(calls, key=lambda call: call.deadline)
+            captain.flight = calls
+            captain.gate.release()
+
+    def _wait(self, group: Group[_BlockedCall], call: _BlockedCall, *, is_first: bool) -> None:
+        """Returns once there is an outcome, or a batch to send.
+
+        Raises:
+            DeadlineExceeded: the call's own deadline has passed.
+        """
+        try:
+            if is_first:
+                left = call.deadline - time.monotonic()
+                if call.gate.acquire(timeout=max(0.0, min(WINDOW_SECONDS, left))):
+                    return
+                with self._lock:
+                    if call in group.waiting:
+                        self._depart(group, window_over=True)
+            left = call.deadline - time.monotonic()
+            timeout = -1.0 if math.isinf(left) else min(max(0.0, left), threading.TIMEOUT_MAX)
+            if call.gate.acquire(timeout=timeout):
+                return
+        except BaseException:  # Ctrl-C: nobody else may wait for this thread
+            self._withdraw(group, call)
+            if call.flight is not None:
+                self._come_back(group, call.flight, [Again.AGAIN] * len(call.flight), call)
+            raise
+        if self._withdraw(group, call):
+            raise late("")
+
+    def _withdraw(self, group: Group[_BlockedCall], call: _BlockedCall) -> bool:
+        """Whether nothing was decided on the call, which then leaves."""
+        with self._lock:
+            if call.flight is not None or call.outcome is not None:
+                return False
+            if call in group.waiting:
+                group.waiting.remove(call)
+            return True
+
+    def _fly(
+        self, group: Group[_BlockedCall], call: _BlockedCall, calls: list[_BlockedCall]
+    ) -> LeadScore:
+        """Sends a batch and hands out what came of it."""
+        outcomes: Sequence[Outcome] = [Again.AGAIN] * len(calls)
+        try:
+            if len(calls) == 1:
+                return self._ask_alone(call)
+            left = call.deadline - time.monotonic()
+            request_id = self._request_id()
+            if left <= 0:
+                raise late(request_id)
+            request = batch_request(group.shared, [each.lead for each in calls])
+            response = self._batch(request, timeout_seconds=left, request_id=request_id)
+            outcomes = outcomes_of(response, len(calls))
+        except CisError as error:
+            outcomes = [failure_of(error, len(calls))] * len(calls)
+            if isinstance(outcomes[0], CisError):
+                raise
+        finally:
+            self._come_back(group, calls, outcomes, call)
+        own = outcomes[calls.index(call)]
+        return own.parsed() if isinstance(own, RawScore) else self._ask_alone(call)
+
+    def _come_back(
+        self,
+        group: Group[_BlockedCall],
+        calls: Sequence[_BlockedCall],
+        outcomes: Sequence[Outcome],
+        captain: _BlockedCall,
+    ) -> None:
+        with self._lock:
+            group.under_way -= 1
+            self._depart(group)
+            if group.idle and self._groups.get(group.shared) is group:
+                del self._groups[group.shared]
+        for call, outcome in zip(calls, outcomes, strict=True):
+            if call is not captain:
+                call.outcome = outcome
+                call.gate.release()
+
+    def _ask_alone(self, call: _BlockedCall) -> LeadScore:
+        left = call.deadline - time.monotonic()
+        if left <= 0:
+            raise late("")
+        return self._alone(call.request, timeout_seconds=left)
