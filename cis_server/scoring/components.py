@@ -16,7 +16,7 @@ from cis_server.scoring.contacts import (
 )
 from cis_server.scoring.icp import MAX_HEADCOUNT, IcpMatcher
 from cis_server.scoring.kernel import CodedLead, score_one
-from cis_server.scoring.points import SENIORITY_POINTS
+from cis_server.scoring.points import POINTS, SENIORITY_POINTS
 from cis_server.scoring.suppression import has_unsubscribed, is_competitor
 
 _ANY_WEIGHTS = (0.2, 0.2, 0.2, 0.2, 0.2)
@@ -56,7 +56,7 @@ def coded_lead(
         competitor: whether the lead belongs to a competitor.
     """
     return CodedLead(
-        email=_email_code(lead),
+        email=email_code(lead),
         phone=0 if not is_phone_number(lead.phone) else 2 if lead.phone_verified else 1,
         linkedin=int(is_linkedin_profile(lead.linkedin_url)),
         personal_email=int(is_email_address(lead.personal_email)),
@@ -95,12 +95,45 @@ def days_since(date: dt.date | None, as_of: dt.date) -> int:
     return (as_of - date).days
 
 
+def headcount_class(headcount: int, least: int, most: int) -> int:
+    """The smallest head-count that scores as this one does under a profile's range.
+
+    Args:
+        headcount: 0 for unknown.
+        least, most: the range, see `IcpMatcher`.
+    """
+    if headcount <= 0:
+        return 0
+    if headcount < least:
+        return 1
+    if headcount <= most:
+        return max(least, 1)
+    beyond = int(POINTS.size_above_factor * most) + 1
+    return max(most + 1 if headcount < beyond else beyond, least)
+
+
+def role_class(days: int) -> int:
+    """The fewest days in a role that score as these do; -1 for unknown."""
+    return _age_class(days, POINTS.new_role_days, POINTS.recent_role_days)
+
+
+def funding_class(days: int) -> int:
+    """The fewest days since a funding that score as these do; -1 for unknown."""
+    return _age_class(days, POINTS.fresh_funding_days, POINTS.recent_funding_days)
+
+
+def _age_class(days: int, first: float, second: float) -> int:
+    if days < 0:
+        return -1
+    return 0 if days < first else int(first) if days < second else int(second)
+
+
 def has_bounced(lead: Lead) -> bool:
     """Whether a message to the lead ever bounced; counted once however often it did."""
     return (lead.bounce_count or 0) > 0 or lead.status is LeadStatus.BOUNCED
 
 
-def _email_code(lead: Lead) -> int:
+def email_code(lead: Lead) -> int:
     """0 none or known invalid, 1 any other address, 2 verified."""
     if not is_mailable(lead):
         return 0

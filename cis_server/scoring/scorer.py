@@ -249,6 +249,54 @@ def channels_of_lead(
     )
 
 
+def lead_score_of(
+    lead: Lead,
+    result: Arithmetic,
+    gate: GateReason | None,
+    *,
+    weights: Weights,
+    weights_source: Source,
+    tier_channels: Mapping[str, tuple[str, ...]],
+    probability: ConversionProbability | None = None,
+    reasons: tuple[Reason, ...] = (),
+) -> LeadScore:
+    """What the arithmetic and the gate come to.
+
+    Args:
+        lead: the lead, of which the id and the contact data count.
+        result: what the kernel made of it.
+        gate: why it is suppressed, or None.
+        weights, weights_source, tier_channels: as for `score_lead`.
+        probability: of conversion, if there is a model.
+        reasons: if they are given.
+    """
+    score_tier = Tier(int(result.tier))
+    tier = score_tier if gate is None else Tier.DEAD
+    return LeadScore(
+        lead_id=lead.lead_id,
+        score=int(result.score),
+        score_tier=score_tier,
+        tier=tier,
+        components=_components(result),
+        contributions=(
+            result.data_quality_part,
+            result.authority_part,
+            result.company_fit_part,
+            result.timing_part,
+            result.risk_part,
+        ),
+        weighted_sum=result.weighted_sum,
+        weights=weights,
+        weights_source=weights_source,
+        suppressed=gate is not None,
+        suppression_reason=None if gate is None else gate.value,
+        tier_channels=channels_of_tier(tier, tier_channels),
+        channels=channels_of_lead(lead, tier, tier_channels),
+        conversion_probability=probability,
+        reasons=reasons,
+    )
+
+
 class _Context:
     """What a score depends on besides the lead, prepared once for all leads of a call."""
 
@@ -301,32 +349,17 @@ def _lead_score(
     with_reasons: bool,
 ) -> LeadScore:
     """The arithmetic and the gate as one answer."""
-    score_tier = Tier(int(result.tier))
-    tier = score_tier if gate is None else Tier.DEAD
     reasons: tuple[Reason, ...] = ()
     if with_reasons:
         title = parse_title(lead.title)
         reasons = reasons_of(score_factors(lead, coded, title, context.weights))
-    return LeadScore(
-        lead_id=lead.lead_id,
-        score=int(result.score),
-        score_tier=score_tier,
-        tier=tier,
-        components=_components(result),
-        contributions=(
-            result.data_quality_part,
-            result.authority_part,
-            result.company_fit_part,
-            result.timing_part,
-            result.risk_part,
-        ),
-        weighted_sum=result.weighted_sum,
+    return lead_score_of(
+        lead,
+        result,
+        gate,
         weights=context.weights,
         weights_source=context.weights_source,
-        suppressed=gate is not None,
-        suppression_reason=None if gate is None else gate.value,
-        tier_channels=channels_of_tier(tier, context.tier_channels),
-        channels=channels_of_lead(lead, tier, context.tier_channels),
-        conversion_probability=probability,
+        tier_channels=context.tier_channels,
+        probability=probability,
         reasons=reasons,
     )

@@ -51,7 +51,7 @@ def score_message(
         suppression_reason=score.suppression_reason,
         tier_channels=score.tier_channels,
         channels=score.channels,
-        conversion_probability=_probability(score.conversion_probability, model_version),
+        conversion_probability=probability_message(score.conversion_probability, model_version),
         reasons=[
             core_pb2.Reason(factor=r.factor, points=r.points, text=r.text) for r in score.reasons
         ],
@@ -75,7 +75,7 @@ def basic_score_message(
         tier=TIER_NUMBER[score.tier],
         suppressed=score.suppressed,
         suppression_reason=score.suppression_reason,
-        conversion_probability=_probability(score.conversion_probability, model_version),
+        conversion_probability=probability_message(score.conversion_probability, model_version),
         model=model_message(model) if model is not None else None,
     )
 
@@ -89,7 +89,7 @@ def top_lead_message(top: TopLead) -> core_pb2.LeadScore:
         tier=TIER_NUMBER[top.tier],
         tier_channels=top.tier_channels,
         channels=top.channels,
-        conversion_probability=_probability(stored.probability, stored.probability_version),
+        conversion_probability=probability_message(stored.probability, stored.probability_version),
         model=model_message(
             ModelInfo(model_version=stored.weights_version, source=stored.weights_source)
         ),
@@ -141,9 +141,15 @@ def tier_counts(scores: Iterable[LeadScore]) -> core_pb2.TierCounts:
     return core_pb2.TierCounts(**{tier.label: count for tier, count in counts.items()})
 
 
-def _probability(
+def probability_message(
     value: ConversionProbability | None, model_version: str
 ) -> core_pb2.ConversionProbability | None:
+    """The message of a conversion probability; None stays unset.
+
+    Args:
+        value: the probability.
+        model_version: version of the model behind it.
+    """
     if value is None:
         return None
     return core_pb2.ConversionProbability(
