@@ -34,6 +34,7 @@ from cis_server.persistence.registry import ModelRegistry
 from cis_server.persistence.rescoring import RescoringRuns
 from cis_server.persistence.runs import Runs
 from cis_server.persistence.top_leads import top_leads
+from cis_server.residency import give_back_unused
 from cis_server.rpc.server import Server, ServerOptions, Services
 from cis_server.rpc.services.admin import AdminService
 from cis_server.rpc.services.experiments import ExperimentService
@@ -352,9 +353,10 @@ def serve_until_stopped(
     """
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stop.set())
+    give_back_unused()
     # What lives now lives as long as the process: the collector need not walk it again.
-    gc.collect()
     gc.freeze()
+    gc.enable()
     server.serve()
     on_serving()
     while not stop.wait(3600.0):

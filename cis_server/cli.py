@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import datetime as dt
+import gc
 import os
 import sys
 import threading
@@ -20,6 +21,7 @@ from pydantic import ValidationError
 
 from cis_server.errors import CisError, ConfigurationError, StoreUnavailable
 from cis_server.logs import configure as configure_logs
+from cis_server.residency import bound_arenas, hidden
 from cis_server.settings import Settings
 from cis_server.supervisor import (
     EXIT_CONFIGURATION,
@@ -223,7 +225,12 @@ def _announce(host: str, port: int, http_port: int | None) -> None:
 def _rpc(args: argparse.Namespace, settings: Settings) -> int:
     database_url = _given_database(settings)
     _prepare_kernels(settings.kernel_cache)
-    from cis_server import bootstrap
+    # Nearly everything made while starting stays; `serve_until_stopped` collects the rest.
+    gc.disable()
+    bound_arenas()
+    # Numba looks for scipy's linear algebra, which no kernel of scoring uses.
+    with hidden("scipy"):
+        from cis_server import bootstrap
 
     if settings.pin:
         bootstrap.pin_to_core(args.index)

@@ -13,6 +13,7 @@ import typing
 from collections.abc import Mapping
 from enum import Enum
 from functools import cache
+from sys import intern
 from typing import Any, Self
 
 
@@ -29,13 +30,20 @@ class Stored:
         return typing.cast(Self, _built(cls, data))
 
 
+_AS_IT_IS: Final = frozenset({str, int, float, bool, types.NoneType})
+
+
 def _plain(value: Any) -> Any:
+    kind = type(value)
+    if kind in _AS_IT_IS:
+        return value
+    names = _field_names(kind)
+    if names is not None:
+        return {name: _plain(getattr(value, name)) for name in names}
     if isinstance(value, Enum):
         return value.value
     if isinstance(value, (dt.date, dt.time)):
         return value.isoformat()
-    if dataclasses.is_dataclass(value):
-        return {f.name: _plain(getattr(value, f.name)) for f in dataclasses.fields(value)}
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, (tuple, list)):
@@ -43,30 +51,56 @@ def _plain(value: Any) -> Any:
     return value
 
 
+# What follows from a type alone is looked up once: patterns have ten thousand values of a few types.
 @cache
-def _field_types(cls: type[Any]) -> dict[str, Any]:
-    hints = typing.get_type_hints(cls)
-    return {f.name: hints[f.name] for f in dataclasses.fields(cls)}
+def _field_names(kind: type[Any]) -> tuple[str, ...] | None:
+    """Fields of a dataclass, None of another type."""
+    if not dataclasses.is_dataclass(kind):
+        return None
+    return tuple(field.name for field in dataclasses.fields(kind))
+
+
+@cache
+def _field_builders(kind: type[Any]) -> dict[str, _Builder]:
+    hints = typing.get_type_hints(kind)
+    return {field.name: _builder(hints[field.name]) for field in dataclasses.fields(kind)}
 
 
 def _built(kind: Any, value: Any) -> Any:
-    if value is None:
-        return None
+    return _builder(kind)(value)
+
+
+@cache
+def _builder(kind: Any) -> _Builder:
+    build = _builder_of_known(kind)
+    return build if build is _as_it_is else lambda value: None if value is None else build(value)
+
+
+def _builder_of_known(kind: Any) -> _Builder:
+    """What makes a value of some type out of JSON other than null."""
     origin = typing.get_origin(kind)
     if origin in (typing.Union, types.UnionType):
         inner = [option for option in typing.get_args(kind) if option is not types.NoneType]
-        return _built(inner[0], value)
+        return _builder(inner[0])
     if origin is tuple:
-        item = typing.get_args(kind)[0]
-        return tuple(_built(item, entry) for entry in value)
+        item = _builder(typing.get_args(kind)[0])
+        return lambda value: tuple(map(item, value))
     if origin in (dict, Mapping):
-        item = typing.get_args(kind)[1]
-        return {key: _built(item, entry) for key, entry in value.items()}
-    if dataclasses.is_dataclass(kind) and isinstance(kind, type):
-        known = _field_types(kind)
-        return kind(**{key: _built(known[key], value[key]) for key in known if key in value})
+        entry = _builder(typing.get_args(kind)[1])
+        return lambda value: {key: entry(item) for key, item in value.items()}
+    if isinstance(kind, type) and dataclasses.is_dataclass(kind):
+        return partial(_built_dataclass, kind)
     if isinstance(kind, type) and issubclass(kind, Enum):
-        return kind(value)
+        return kind
     if kind in (dt.datetime, dt.date, dt.time):
-        return kind.fromisoformat(value)
+        return typing.cast(_Builder, kind.fromisoformat)
+    return _as_it_is
+
+
+def _built_dataclass(kind: type[Any], value: Mapping[str, Any]) -> Any:
+    builders = _field_builders(kind)
+    return kind(**{key: build(value[key]) for key, build in builders.items() if key in value})
+
+
+def _as_it_is(value: Any) -> Any:
     return value

@@ -1,13 +1,20 @@
-"""Rows of clients and campaigns as records, and back."""
+"""Rows of clients and campaigns as records, and back.
+
+Serving keeps the records of all clients in memory, so equal words and empty values are one object.
+"""
 
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Iterable, Mapping
+from sys import intern
+from types import MappingProxyType
+from typing import Any, Final
 
 from cis_server.domain.clients import CampaignRecord, ClientPolicy, ClientRecord, Icp
 from cis_server.domain.vocabulary import Promotion, SubscriptionStatus
+
+_NOTHING: Final[Mapping[str, Any]] = MappingProxyType({})
 
 
 def client_record(row: Mapping[str, Any]) -> ClientRecord:
@@ -16,7 +23,7 @@ def client_record(row: Mapping[str, Any]) -> ClientRecord:
         client_id=row["client_id"],
         name=row["name"],
         subscription_status=SubscriptionStatus(row["subscription_status"]),
-        timezone=row["timezone"],
+        timezone=_word(row["timezone"]),
         icp=icp_record(row["icp"]),
         competitor_domains=tuple(row["competitor_domains"]),
         policy=_policy(row["policy"]),
@@ -51,11 +58,11 @@ def campaign_record(row: Mapping[str, Any]) -> CampaignRecord:
         campaign_id=row["campaign_id"],
         name=row["name"],
         icp=icp_record(row["icp"]) if row["icp"] else None,
-        timezone=row["timezone"],
+        timezone=_word(row["timezone"]),
         work_hours_start=_time(row["work_hours_start"]),
         work_hours_end=_time(row["work_hours_end"]),
         work_days=tuple(row["work_days"]),
-        allocation=dict(row["allocation"]),
+        allocation=dict(row["allocation"]) or _NOTHING,
     )
 
 
@@ -78,11 +85,11 @@ def icp_record(data: Mapping[str, Any]) -> Icp:
     """A stored profile; missing keys have their defaults."""
     default = Icp()
     return Icp(
-        industries=tuple(data.get("industries", default.industries)),
+        industries=_words(data.get("industries", default.industries)),
         employee_min=data.get("employee_min", default.employee_min),
         employee_max=data.get("employee_max", default.employee_max),
-        countries=tuple(data.get("countries", default.countries)),
-        titles=tuple(data.get("titles", default.titles)),
+        countries=_words(data.get("countries", default.countries)),
+        titles=_words(data.get("titles", default.titles)),
     )
 
 
@@ -103,10 +110,20 @@ def _policy(data: Mapping[str, Any]) -> ClientPolicy:
         promotion=Promotion(data.get("promotion", default.promotion)),
         pooling=data.get("pooling", default.pooling),
         exploration_share=data.get("exploration_share", default.exploration_share),
-        tier_channels={t: tuple(c) for t, c in data.get("tier_channels", {}).items()},
+        tier_channels={_word(t): _words(c) for t, c in data.get("tier_channels", {}).items()}
+        or _NOTHING,
         retention_days=data.get("retention_days", default.retention_days),
     )
 
 
 def _time(value: dt.time | str) -> dt.time:
     return dt.time.fromisoformat(value) if isinstance(value, str) else value
+
+
+def _word(value: Any) -> Any:
+    """A text that many rows share; anything else as it is: other programs may store any JSON."""
+    return intern(value) if type(value) is str else value
+
+
+def _words(values: Iterable[Any]) -> tuple[Any, ...]:
+    return tuple(map(_word, values))

@@ -6,7 +6,7 @@ Implements the port `cis_server.serving.ports.SnapshotSource`.
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 from sqlalchemy import Connection, Engine, text
@@ -100,10 +100,10 @@ class PostgresSnapshotSource:
         self._engine = engine
         self._listener = ChangeListener(database_url)
 
-    def load_clients(self) -> Iterable[ClientState | UnreadableClient]:
-        """All clients that are not deleted."""
+    def load_clients(self) -> Iterator[ClientState | UnreadableClient]:
+        """All clients that are not deleted, made while they are taken: none is kept here."""
         with loader(self._engine) as connection:
-            return [_state(row) for row in connection.execute(text(_STATES)).mappings()]
+            yield from map(_state, connection.execute(text(_STATES)).mappings())
 
     def load_client(self, client_id: str) -> ClientState | UnreadableClient | None:
         """One client; None when it does not exist or was deleted."""

@@ -30,7 +30,10 @@ from cis_server.serving.timing_plan import TimingPlan
 from cis_server.stats.confidence import blend_weight
 
 DEFAULT_BYTES: Final = 64 * 1024 * 1024
-_LOADED_TOGETHER = 64
+_LOADED_TOGETHER = 8
+"""What is read lies in memory several times over until it is prepared."""
+_ALIGNMENT: Final = 16
+"""The interpreter hands out memory in steps of so many bytes."""
 _ANSWERING = frozenset((PatternType.WHAT, PatternType.WHEN, PatternType.HOW))
 
 
@@ -295,14 +298,14 @@ def prepared(record: PatternRecord | None) -> ResidentPattern:
 
 
 def resident_bytes(value: object) -> int:
-    """Bytes that a value and everything reachable from it take, each object counted once."""
+    """Bytes of memory that a value and everything reachable from it take, each counted once."""
     total, seen, waiting = 0, set[int](), [value]
     while waiting:
         item = waiting.pop()
         if item is None or isinstance(item, bool | type | Enum) or id(item) in seen:
             continue
         seen.add(id(item))
-        total += sys.getsizeof(item)
+        total += -(-sys.getsizeof(item) // _ALIGNMENT) * _ALIGNMENT
         waiting.extend(_parts(item))
     return total
 

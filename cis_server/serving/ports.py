@@ -29,7 +29,8 @@ class SnapshotSource(Protocol):
     """
 
     def load_clients(self) -> Iterable[ClientState | UnreadableClient]:
-        """All clients that are not deleted, in any order."""
+        """All clients that are not deleted, in any order; may be read while they are taken, and
+        then raises only there."""
         ...
 
     def load_client(self, client_id: str) -> ClientState | UnreadableClient | None:

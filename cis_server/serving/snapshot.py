@@ -159,7 +159,7 @@ def built_client(
     snapshot = ClientSnapshot(
         revision=state.revision,
         client=state.client,
-        campaigns={campaign.campaign_id: campaign for campaign in state.campaigns},
+        campaigns={campaign.campaign_id: campaign for campaign in state.campaigns} or _NONE,
         weights=weights,
         weights_record=weights_record,
         model=model,
@@ -239,4 +239,5 @@ def _without_content(record: LiveRecord) -> LiveRecord:
     return replace(record, content=_NO_CONTENT)
 
 
+_NONE: Final[Mapping[str, CampaignRecord]] = MappingProxyType({})
 _NO_CONTENT: Final[Mapping[str, object]] = MappingProxyType({})
