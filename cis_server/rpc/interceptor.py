@@ -108,7 +108,9 @@ class CallInterceptor:
         return InlineCalls(self._call_pool, may_wait)
 
     def _unary(self, method: str, behaviour: Any) -> Callable[..., Any]:
-        validate, clock = self._validate, time.perf_counter
+        checks_itself = getattr(behaviour, "checks_requests", False)
+        validate = _checked_later if checks_itself else self._validate
+        clock = time.perf_counter
         every = self._quiet_every if method in self._quiet else 1
         seen = 0
 
@@ -201,6 +203,10 @@ class CallInterceptor:
             code=code,
             milliseconds=round((time.perf_counter() - started) * 1e3, 3),
         )
+
+
+def _checked_later(_: object) -> None:
+    """For a behaviour with the attribute ``checks_requests``, which checks what it reads."""
 
 
 class _Registrar:
