@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import datetime
+import math
 from collections.abc import Iterable, Iterator, Sequence
 
 from cis_client._tables import UNKNOWN, Table, facts, interval, number, percent, yes
 from cis_client._words import COMPONENTS, field_word, moment, rate, source, weight_cells, word
-from cis_client.v1.core_pb2 import LeadScore, PatternType, TierCounts
+from cis_client.v1.core_pb2 import ConversionProbability, LeadScore, PatternType, TierCounts
 from cis_client.v1.learning_service_pb2 import (
     CheckHealthResponse,
     ClientLearnResult,
@@ -15,6 +16,7 @@ from cis_client.v1.learning_service_pb2 import (
     Gate,
     LearningRun,
     LearnResult,
+    ModelComparison,
     PropensityResult,
 )
 from cis_client.v1.pattern_service_pb2 import GetWeightsResponse, ListPatternsResponse
@@ -57,6 +59,20 @@ def score_report(score: LeadScore) -> Iterator[str]:
         for reason in score.reasons:
             reasons.add(f"{reason.points:+.2f}", reason.text)
         yield reasons.text()
+    if score.conversion_probability.factors:
+        yield _factors_table(score.conversion_probability).text()
+
+
+def _factors_table(found: ConversionProbability) -> Table:
+    """What each feature did to the probability: the log-odds add up, the odds multiply."""
+    title = f"what the probability of {field_word(found, 'target')} is made of"
+    table = Table(("log-odds", "odds", "factor"), title)
+    if found.HasField("base_log_odds"):
+        table.add(f"{found.base_log_odds:+.3f}", "", "before anything of the lead counts")
+    for factor in found.factors:
+        odds = f"× {math.exp(factor.log_odds):.2f}"
+        table.add(f"{factor.log_odds:+.3f}", odds, factor.text)
+    return table
 
 
 def tier_table(counts: TierCounts) -> Table:
@@ -435,7 +451,21 @@ def evaluation_report(title: str, found: Evaluation) -> str:
         pairs.append(("best 20 %", f"{found.lift_at_20:.2f} × the overall rate"))
     if found.HasField("p_value"):
         pairs.append(("p-value", f"{found.p_value:.4f}"))
+    pairs += [_beside(each) for each in found.comparisons]
     return facts(pairs, title)
+
+
+def _beside(found: ModelComparison) -> tuple[str, str]:
+    """A model against another on the same leads."""
+    name = "gradient trees" if found.other == "challenger" else found.model_version
+    words = f"beside {name or found.other}"
+    if not found.HasField("gain"):
+        return words, found.reason or UNKNOWN
+    text = f"{found.gain:+.4f} PR-AUC"
+    if found.HasField("low") and found.HasField("high"):
+        level = f"{found.interval_level:.0%} " if found.HasField("interval_level") else ""
+        text += f" ({level}interval {found.low:+.4f} to {found.high:+.4f})"
+    return words, f"{text} on {number(found.n)} leads"
 
 
 def health_report(answer: CheckHealthResponse) -> Iterator[str]:

@@ -947,6 +947,7 @@ class Evaluation(_message.Message):
     METHOD_FIELD_NUMBER: _builtins.int
     METRICS_FIELD_NUMBER: _builtins.int
     CALIBRATION_FIELD_NUMBER: _builtins.int
+    COMPARISONS_FIELD_NUMBER: _builtins.int
     metric_name: _builtins.str
     """Name of the metric that decides, e.g. `log_loss` or `pr_auc`."""
     baseline_metric: _builtins.float
@@ -1001,6 +1002,12 @@ class Evaluation(_message.Message):
     def calibration(self) -> _containers.RepeatedCompositeFieldContainer[Global___CalibrationBin]:
         """Calibration by bin of predicted probability."""
 
+    @_builtins.property
+    def comparisons(self) -> _containers.RepeatedCompositeFieldContainer[Global___ModelComparison]:
+        """The model beside others on the same leads: the one that was live, and gradient trees. Empty for
+        weights.
+        """
+
     def __init__(
         self,
         *,
@@ -1029,10 +1036,11 @@ class Evaluation(_message.Message):
         method: _builtins.str = ...,
         metrics: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         calibration: _abc.Iterable[Global___CalibrationBin] | None = ...,
+        comparisons: _abc.Iterable[Global___ModelComparison] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_baseline_brier", b"_baseline_brier", "_baseline_log_loss", b"_baseline_log_loss", "_baseline_metric", b"_baseline_metric", "_baseline_pr_auc", b"_baseline_pr_auc", "_brier", b"_brier", "_calibration_intercept", b"_calibration_intercept", "_calibration_slope", b"_calibration_slope", "_calibration_slope_high", b"_calibration_slope_high", "_calibration_slope_low", b"_calibration_slope_low", "_gain", b"_gain", "_high", b"_high", "_interval_level", b"_interval_level", "_lift_at_10", b"_lift_at_10", "_lift_at_20", b"_lift_at_20", "_log_loss", b"_log_loss", "_low", b"_low", "_metric", b"_metric", "_p_value", b"_p_value", "_pr_auc", b"_pr_auc", "baseline_brier", b"baseline_brier", "baseline_log_loss", b"baseline_log_loss", "baseline_metric", b"baseline_metric", "baseline_pr_auc", b"baseline_pr_auc", "brier", b"brier", "calibration_intercept", b"calibration_intercept", "calibration_slope", b"calibration_slope", "calibration_slope_high", b"calibration_slope_high", "calibration_slope_low", b"calibration_slope_low", "gain", b"gain", "high", b"high", "interval_level", b"interval_level", "lift_at_10", b"lift_at_10", "lift_at_20", b"lift_at_20", "log_loss", b"log_loss", "low", b"low", "metric", b"metric", "p_value", b"p_value", "pr_auc", b"pr_auc"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_brier", b"_baseline_brier", "_baseline_log_loss", b"_baseline_log_loss", "_baseline_metric", b"_baseline_metric", "_baseline_pr_auc", b"_baseline_pr_auc", "_brier", b"_brier", "_calibration_intercept", b"_calibration_intercept", "_calibration_slope", b"_calibration_slope", "_calibration_slope_high", b"_calibration_slope_high", "_calibration_slope_low", b"_calibration_slope_low", "_gain", b"_gain", "_high", b"_high", "_interval_level", b"_interval_level", "_lift_at_10", b"_lift_at_10", "_lift_at_20", b"_lift_at_20", "_log_loss", b"_log_loss", "_low", b"_low", "_metric", b"_metric", "_p_value", b"_p_value", "_pr_auc", b"_pr_auc", "baseline_brier", b"baseline_brier", "baseline_log_loss", b"baseline_log_loss", "baseline_metric", b"baseline_metric", "baseline_pr_auc", b"baseline_pr_auc", "brier", b"brier", "calibration", b"calibration", "calibration_intercept", b"calibration_intercept", "calibration_slope", b"calibration_slope", "calibration_slope_high", b"calibration_slope_high", "calibration_slope_low", b"calibration_slope_low", "gain", b"gain", "high", b"high", "interval_level", b"interval_level", "lift_at_10", b"lift_at_10", "lift_at_20", b"lift_at_20", "log_loss", b"log_loss", "low", b"low", "method", b"method", "metric", b"metric", "metric_name", b"metric_name", "metrics", b"metrics", "n", b"n", "n_converted", b"n_converted", "p_value", b"p_value", "pr_auc", b"pr_auc"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_baseline_brier", b"_baseline_brier", "_baseline_log_loss", b"_baseline_log_loss", "_baseline_metric", b"_baseline_metric", "_baseline_pr_auc", b"_baseline_pr_auc", "_brier", b"_brier", "_calibration_intercept", b"_calibration_intercept", "_calibration_slope", b"_calibration_slope", "_calibration_slope_high", b"_calibration_slope_high", "_calibration_slope_low", b"_calibration_slope_low", "_gain", b"_gain", "_high", b"_high", "_interval_level", b"_interval_level", "_lift_at_10", b"_lift_at_10", "_lift_at_20", b"_lift_at_20", "_log_loss", b"_log_loss", "_low", b"_low", "_metric", b"_metric", "_p_value", b"_p_value", "_pr_auc", b"_pr_auc", "baseline_brier", b"baseline_brier", "baseline_log_loss", b"baseline_log_loss", "baseline_metric", b"baseline_metric", "baseline_pr_auc", b"baseline_pr_auc", "brier", b"brier", "calibration", b"calibration", "calibration_intercept", b"calibration_intercept", "calibration_slope", b"calibration_slope", "calibration_slope_high", b"calibration_slope_high", "calibration_slope_low", b"calibration_slope_low", "comparisons", b"comparisons", "gain", b"gain", "high", b"high", "interval_level", b"interval_level", "lift_at_10", b"lift_at_10", "lift_at_20", b"lift_at_20", "log_loss", b"log_loss", "low", b"low", "method", b"method", "metric", b"metric", "metric_name", b"metric_name", "metrics", b"metrics", "n", b"n", "n_converted", b"n_converted", "p_value", b"p_value", "pr_auc", b"pr_auc"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__baseline_brier: _TypeAlias = _typing.Literal["baseline_brier"]  # noqa: Y015
     _WhichOneofArgType__baseline_brier: _TypeAlias = _typing.Literal["_baseline_brier", b"_baseline_brier"]  # noqa: Y015
@@ -1112,6 +1120,105 @@ class Evaluation(_message.Message):
     def WhichOneof(self, oneof_group: _WhichOneofArgType__pr_auc) -> _WhichOneofReturnType__pr_auc | None: ...
 
 Global___Evaluation: _TypeAlias = Evaluation  # noqa: Y015
+
+@_typing.final
+class ModelComparison(_message.Message):
+    """How a propensity model did against another on leads that neither had seen."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OTHER_FIELD_NUMBER: _builtins.int
+    MODEL_VERSION_FIELD_NUMBER: _builtins.int
+    N_FIELD_NUMBER: _builtins.int
+    N_CONVERTED_FIELD_NUMBER: _builtins.int
+    PR_AUC_FIELD_NUMBER: _builtins.int
+    OTHER_PR_AUC_FIELD_NUMBER: _builtins.int
+    GAIN_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    INTERVAL_LEVEL_FIELD_NUMBER: _builtins.int
+    LOG_LOSS_GAIN_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    other: _builtins.str
+    """The other: `live` for the model that was live when this one was fitted, or `challenger` for
+    gradient-boosted trees on the same features, which are never served.
+    """
+    model_version: _builtins.str
+    """Registry version of the other. Unset for the challenger."""
+    n: _builtins.int
+    """Leads compared on."""
+    n_converted: _builtins.int
+    """Of those, the converted ones."""
+    pr_auc: _builtins.float
+    """Area under the precision-recall curve of the model on them, 0..1. Unset with a `reason`."""
+    other_pr_auc: _builtins.float
+    """The same of the other."""
+    gain: _builtins.float
+    """`pr_auc` less `other_pr_auc`, positive is better."""
+    low: _builtins.float
+    """Lower end of the interval of the gain. Unset when not computed."""
+    high: _builtins.float
+    """Upper end of the interval of the gain. Unset when not computed."""
+    interval_level: _builtins.float
+    """Level of that interval, e.g. 0.8. Unset when not computed."""
+    log_loss_gain: _builtins.float
+    """Log-loss of the other less the model's, positive is better. Unset when not computed."""
+    reason: _builtins.str
+    """Why there was nothing to compare on, in plain words. Empty when there was."""
+    def __init__(
+        self,
+        *,
+        other: _builtins.str = ...,
+        model_version: _builtins.str | None = ...,
+        n: _builtins.int = ...,
+        n_converted: _builtins.int = ...,
+        pr_auc: _builtins.float | None = ...,
+        other_pr_auc: _builtins.float | None = ...,
+        gain: _builtins.float | None = ...,
+        low: _builtins.float | None = ...,
+        high: _builtins.float | None = ...,
+        interval_level: _builtins.float | None = ...,
+        log_loss_gain: _builtins.float | None = ...,
+        reason: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_gain", b"_gain", "_high", b"_high", "_interval_level", b"_interval_level", "_log_loss_gain", b"_log_loss_gain", "_low", b"_low", "_model_version", b"_model_version", "_other_pr_auc", b"_other_pr_auc", "_pr_auc", b"_pr_auc", "gain", b"gain", "high", b"high", "interval_level", b"interval_level", "log_loss_gain", b"log_loss_gain", "low", b"low", "model_version", b"model_version", "other_pr_auc", b"other_pr_auc", "pr_auc", b"pr_auc"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_gain", b"_gain", "_high", b"_high", "_interval_level", b"_interval_level", "_log_loss_gain", b"_log_loss_gain", "_low", b"_low", "_model_version", b"_model_version", "_other_pr_auc", b"_other_pr_auc", "_pr_auc", b"_pr_auc", "gain", b"gain", "high", b"high", "interval_level", b"interval_level", "log_loss_gain", b"log_loss_gain", "low", b"low", "model_version", b"model_version", "n", b"n", "n_converted", b"n_converted", "other", b"other", "other_pr_auc", b"other_pr_auc", "pr_auc", b"pr_auc", "reason", b"reason"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__gain: _TypeAlias = _typing.Literal["gain"]  # noqa: Y015
+    _WhichOneofArgType__gain: _TypeAlias = _typing.Literal["_gain", b"_gain"]  # noqa: Y015
+    _WhichOneofReturnType__high: _TypeAlias = _typing.Literal["high"]  # noqa: Y015
+    _WhichOneofArgType__high: _TypeAlias = _typing.Literal["_high", b"_high"]  # noqa: Y015
+    _WhichOneofReturnType__interval_level: _TypeAlias = _typing.Literal["interval_level"]  # noqa: Y015
+    _WhichOneofArgType__interval_level: _TypeAlias = _typing.Literal["_interval_level", b"_interval_level"]  # noqa: Y015
+    _WhichOneofReturnType__log_loss_gain: _TypeAlias = _typing.Literal["log_loss_gain"]  # noqa: Y015
+    _WhichOneofArgType__log_loss_gain: _TypeAlias = _typing.Literal["_log_loss_gain", b"_log_loss_gain"]  # noqa: Y015
+    _WhichOneofReturnType__low: _TypeAlias = _typing.Literal["low"]  # noqa: Y015
+    _WhichOneofArgType__low: _TypeAlias = _typing.Literal["_low", b"_low"]  # noqa: Y015
+    _WhichOneofReturnType__model_version: _TypeAlias = _typing.Literal["model_version"]  # noqa: Y015
+    _WhichOneofArgType__model_version: _TypeAlias = _typing.Literal["_model_version", b"_model_version"]  # noqa: Y015
+    _WhichOneofReturnType__other_pr_auc: _TypeAlias = _typing.Literal["other_pr_auc"]  # noqa: Y015
+    _WhichOneofArgType__other_pr_auc: _TypeAlias = _typing.Literal["_other_pr_auc", b"_other_pr_auc"]  # noqa: Y015
+    _WhichOneofReturnType__pr_auc: _TypeAlias = _typing.Literal["pr_auc"]  # noqa: Y015
+    _WhichOneofArgType__pr_auc: _TypeAlias = _typing.Literal["_pr_auc", b"_pr_auc"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__gain) -> _WhichOneofReturnType__gain | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__high) -> _WhichOneofReturnType__high | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__interval_level) -> _WhichOneofReturnType__interval_level | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__log_loss_gain) -> _WhichOneofReturnType__log_loss_gain | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__low) -> _WhichOneofReturnType__low | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__model_version) -> _WhichOneofReturnType__model_version | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__other_pr_auc) -> _WhichOneofReturnType__other_pr_auc | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__pr_auc) -> _WhichOneofReturnType__pr_auc | None: ...
+
+Global___ModelComparison: _TypeAlias = ModelComparison  # noqa: Y015
 
 @_typing.final
 class CalibrationBin(_message.Message):

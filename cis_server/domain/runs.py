@@ -6,6 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from cis_server.domain.model_comparison import ModelComparison
 from cis_server.domain.policy_value import PolicyOutcomes
 from cis_server.domain.stored import Stored
 from cis_server.domain.vocabulary import (
@@ -129,6 +130,8 @@ class PropensityOutcome(Stored):
     lift_at_10: float | None = None
     lift_at_20: float | None = None
     gates: tuple[Gate, ...] = ()
+    comparisons: tuple[ModelComparison, ...] = ()
+    """With the model that was live, and with gradient trees."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -19,6 +19,7 @@ import polars as pl
 from cis_server.detectors.outcomes import Population
 from cis_server.domain.dataset import Dataset
 from cis_server.domain.learned import Decision, LearnedModel, LearningState
+from cis_server.domain.model_comparison import comparisons_of
 from cis_server.domain.pooling import Contribution
 from cis_server.domain.propensity import PropensityModel
 from cis_server.domain.runs import LearnOptions, PropensityOutcome
@@ -201,6 +202,8 @@ def _learned(
         incumbent=_incumbent(state, rows.target),
         known_at={name: times[rows.at] for name, times in features.known_at.items()},
     )
+    compared = comparisons_of({**_figures(fit.outcome), **fit.report})
+    fit = replace(fit, outcome=replace(fit.outcome, comparisons=compared))
     if fit.model is None and pool is not None:
         return _pooled(fit, pooled_fit(raw, rows.reached, pool), pool, rows, state, options)
     if fit.model is None:
@@ -291,7 +294,8 @@ def pooled_model(
 
 
 def _figures(outcome: PropensityOutcome) -> dict[str, Any]:
-    left_out = ("gates", "promoted", "forced", "reason", "version")
+    # Comparisons stand among the figures as they were measured, see `comparisons_of`.
+    left_out = ("gates", "promoted", "forced", "reason", "version", "comparisons")
     return {name: value for name, value in outcome.to_json().items() if name not in left_out}
 
 

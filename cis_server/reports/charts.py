@@ -14,7 +14,7 @@ from typing import Any, Final
 import matplotlib as mpl
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.ticker import PercentFormatter
+from matplotlib.ticker import MaxNLocator, PercentFormatter
 
 INK: Final = "#1f2933"
 LEARNED: Final = "#0b6e99"
@@ -161,6 +161,8 @@ def _axes(width: float, height: float) -> tuple[Figure, Axes]:
 
 def _percent(axes: Axes, *, both: bool) -> None:
     axes.xaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
+    # More labels than these run into each other.
+    axes.xaxis.set_major_locator(MaxNLocator(5))
     if both:
         axes.yaxis.set_major_formatter(PercentFormatter(1.0, decimals=None))
 

@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from html import escape
 from typing import Any, Final
 
+from cis_server.domain.model_comparison import LIVE, ModelComparison
 from cis_server.domain.policy_value import PolicyOutcomes
 from cis_server.domain.runs import Gate, PropensityOutcome, Run, RunResult, WeightsOutcome
 from cis_server.domain.weights import COMPONENTS
@@ -172,6 +173,7 @@ def _propensity(
         charts.append(_figure(lift_chart(lifts), "Are the best leads found first?"))
     parts.append(f'<div class="pair">{"".join(charts)}</div>' if charts else "")
     parts.append(_comparison(outcome))
+    parts.append(_others(outcome.comparisons))
     parts.append(_gates(outcome.gates))
     drift = {str(k): float(v) for k, v in metrics.get("feature_drift", {}).items()}
     if isinstance(metrics.get("drift"), (int, float)):
@@ -200,6 +202,52 @@ def _comparison(outcome: PropensityOutcome) -> str:
         ("lift in the best 20 %", _number(outcome.lift_at_20, 2), "", "1 is chance"),
     ]
     return _table(("held out", "model", "lead score", ""), rows, numbers=(1, 2))
+
+
+def _others(comparisons: Sequence[ModelComparison]) -> str:
+    """The model beside the one that was live and beside gradient trees."""
+    if not comparisons:
+        return ""
+    rows = [
+        (
+            _other(each),
+            f"{each.n:,}",
+            f"{each.n_converted:,}",
+            _number(each.pr_auc),
+            _number(each.other_pr_auc),
+            _gain(each),
+            each.reason or _meaning(each),
+        )
+        for each in comparisons
+    ]
+    heads = ("", "leads", "converted", "PR-AUC", "of the other", "gain", "")
+    return "<h3>Beside other models</h3>" + _table(heads, rows, numbers=(1, 2, 3, 4, 5))
+
+
+def _other(found: ModelComparison) -> str:
+    if found.other != LIVE:
+        return "gradient trees"
+    return f"{found.version or 'the model'}, live until now"
+
+
+def _gain(found: ModelComparison) -> str:
+    if found.gain is None:
+        return ""
+    text = f"{found.gain:+.3f}"
+    if found.low is None or found.high is None:
+        return text
+    level = "" if found.level is None else f", {found.level:.0%}"
+    return f"{text} ({found.low:+.3f} to {found.high:+.3f}{level})"
+
+
+def _meaning(found: ModelComparison) -> str:
+    if found.other != LIVE:
+        return "a yardstick, never served: much better trees would mean that something is missed"
+    if found.low is None or found.high is None:
+        return ""
+    if found.low > 0.0:
+        return "better than what is live"
+    return "worse than what is live" if found.high < 0.0 else "no clear difference"
 
 
 def _gates(gates: Iterable[Gate]) -> str:
@@ -355,7 +403,7 @@ table{border-collapse:collapse;margin:.6rem 0;font-size:.92rem}
 th{text-align:left;color:#616e7c;font-weight:500}
 th,td{padding:.25rem 1.1rem .25rem 0;vertical-align:top;border-bottom:1px solid #eef1f4;
 overflow-wrap:anywhere}
-.n{text-align:right;font-variant-numeric:tabular-nums}
+.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap;overflow-wrap:normal}
 td.yes,td.no{color:#2f855a;font-weight:600;white-space:nowrap;overflow-wrap:normal}
 td.no{color:#c2410c}
 figure{margin:.8rem 0}figure svg{max-width:100%;height:auto}

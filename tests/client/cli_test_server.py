@@ -122,7 +122,26 @@ RESULT = learning.LearnResult(
                     n_train=1400,
                     n_train_converted=105,
                     evaluation=learning.Evaluation(
-                        n=600, n_converted=45, pr_auc=0.31, baseline_pr_auc=0.075, lift_at_10=3.2
+                        n=600,
+                        n_converted=45,
+                        pr_auc=0.31,
+                        baseline_pr_auc=0.075,
+                        lift_at_10=3.2,
+                        comparisons=[
+                            learning.ModelComparison(
+                                other="live",
+                                model_version="propensity-4",
+                                n=200,
+                                n_converted=15,
+                                pr_auc=0.3,
+                                other_pr_auc=0.25,
+                                gain=0.05,
+                                low=-0.01,
+                                high=0.1,
+                                interval_level=0.8,
+                            ),
+                            learning.ModelComparison(other="challenger", reason="one class only"),
+                        ],
                     ),
                 )
             ],
@@ -173,7 +192,19 @@ class Scoring(scoring_service_pb2_grpc.ScoringServiceServicer):
             contributions=core.Contributions(data_quality=18, authority=25),
             weights=DEFAULTS,
             channels=["email", "voice"],
-            conversion_probability=core.ConversionProbability(probability=0.12, low=0.1, high=0.15),
+            conversion_probability=core.ConversionProbability(
+                probability=0.12,
+                low=0.1,
+                high=0.15,
+                target=core.CONVERSION_TARGET_CONVERTED,
+                base_log_odds=-2.6,
+                factors=[
+                    core.ProbabilityFactor(
+                        feature="industry", log_odds=0.9, text="industry is software"
+                    ),
+                    core.ProbabilityFactor(feature="country", log_odds=-0.3, text="country is nz"),
+                ],
+            ),
             reasons=[
                 core.Reason(factor="title", points=10.5, text="Decides alone"),
                 core.Reason(factor="bounce", points=-3, text="Mail bounced"),

@@ -163,10 +163,25 @@ def test_score_explains_one_lead(cis: Run) -> None:
     assert "conversion 12.0 % (10.0–15.0 %)" in shown
     assert "authority 25 0.2500 25.00" in shown
     assert "+10.50 Decides alone" in shown
+    assert "what the probability of converted is made of" in shown
+    assert "-2.600 before anything of the lead counts" in shown
+    assert "+0.900 × 2.46 industry is software" in shown
+    assert "-0.300 × 0.74 country is nz" in shown
     assert any(
         line.startswith("weights learned, version v-9, from 12 345 units, confidence 87.0 %, ")
         for line in shown
     )
+
+
+def test_score_of_one_lead_in_json_has_its_factors(cis: Run) -> None:
+    code, out, _ = cis("score", "--client", "acme", "--lead-id", "x", "--json")
+    assert code == 0
+    told = json.loads(out)["conversion_probability"]
+    assert told["base_log_odds"] == -2.6
+    assert [(each["feature"], each["log_odds"]) for each in told["factors"]] == [
+        ("industry", 0.9),
+        ("country", -0.3),
+    ]
 
 
 def test_timing(cis: Run) -> None:
@@ -232,6 +247,9 @@ def assert_result_is_shown(out: str) -> None:
     assert "conversion model (converted)" in shown
     assert "state gate_failed, not live" in shown
     assert "PR-AUC 0.3100 (baseline 0.0750)" in shown
+    gain = "+0.0500 PR-AUC (80% interval -0.0100 to +0.1000) on 200 leads"
+    assert f"beside propensity-4 {gain}" in shown
+    assert "beside gradient trees one class only" in shown
     assert "small 0 3 conversions, 20 needed" in shown
 
 

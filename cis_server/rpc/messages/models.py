@@ -8,6 +8,7 @@ from typing import Any
 
 from cis_client.v1 import core_pb2
 from cis_client.v1 import learning_service_pb2 as learning
+from cis_server.domain.model_comparison import ModelComparison, comparisons_of
 from cis_server.domain.propensity import PropensityModel
 from cis_server.domain.registry import (
     BY_LEARNING,
@@ -141,6 +142,25 @@ def evaluation_of(model: StoredModel) -> learning.Evaluation:
         lift_at_20=_figure(figures, "lift_at_20"),
         method="held out in time, against the lead score under the weights in force before",
         metrics=_further(figures),
+        comparisons=[comparison_message(each) for each in comparisons_of(figures)],
+    )
+
+
+def comparison_message(found: ModelComparison) -> learning.ModelComparison:
+    """A model beside another."""
+    return learning.ModelComparison(
+        other=found.other,
+        model_version=found.version or None,
+        n=found.n,
+        n_converted=found.n_converted,
+        pr_auc=found.pr_auc,
+        other_pr_auc=found.other_pr_auc,
+        gain=found.gain,
+        low=found.low,
+        high=found.high,
+        interval_level=found.level,
+        log_loss_gain=found.log_loss_gain,
+        reason=found.reason,
     )
 
 

@@ -16,6 +16,7 @@ from cis_server.domain.runs import (
     WeightsOutcome,
 )
 from cis_server.domain.vocabulary import PatternStatus, PatternType, RunState
+from cis_server.rpc.messages.models import comparison_message
 from cis_server.rpc.messages.scores import weights_message
 from cis_server.rpc.messages.values import instant, number_of, timestamp, word_of
 from cis_server.serving.learning_runs import Requested, Skipped
@@ -235,6 +236,7 @@ def _propensity(outcome: PropensityOutcome) -> learning.PropensityResult:
         lift_at_20=outcome.lift_at_20,
         method="held out in time, against the lead score under the weights in force before",
         metrics={"n_train": outcome.n_train, "positives_train": outcome.positives_train},
+        comparisons=[comparison_message(each) for each in outcome.comparisons],
     )
     return learning.PropensityResult(
         target=_TARGET_NUMBER[outcome.target],
