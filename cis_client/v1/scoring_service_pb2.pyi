@@ -351,7 +351,9 @@ class ScoreTableRequest(_message.Message):
     """Campaign whose ideal customer profile counts. Range: 1..128 characters. Unset: the client's."""
     arrow_ipc: _builtins.bytes
     """The next bytes of one Arrow IPC stream, cut anywhere. Its columns are named as the fields of
-    Lead; columns of other names are ignored, absent ones are unknown. Range: at most 16 MB.
+    Lead, `lead_id` is required; absent ones are unknown. A column of another name is an attribute
+    where a model reads one of that name, and ignored elsewhere. A record batch holds at most
+    1048576 rows in 32 MB, not compressed. Range: at most 16 MB.
     """
     @_builtins.property
     def icp(self) -> _core_pb2.Icp:
@@ -391,17 +393,33 @@ class ScoreTableResponse(_message.Message):
     ARROW_IPC_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
     WEIGHTS_FIELD_NUMBER: _builtins.int
+    COLUMNS_FIELD_NUMBER: _builtins.int
+    ROLLOUT_FIELD_NUMBER: _builtins.int
     arrow_ipc: _builtins.bytes
     """The next bytes of one Arrow IPC stream with a row for every row sent, in order: lead_id, score,
-    tier, data_quality, authority, company_fit, timing, risk, conversion_probability, suppressed.
+    tier, data_quality, authority, company_fit, timing, risk, conversion_probability, suppressed,
+    suppression_reason, model_version, probability_version, error. A row that cannot be scored has
+    `lead_id` and `error` alone; that names the fields.
     """
     @_builtins.property
     def model(self) -> _core_pb2.ModelInfo:
-        """What told the scores. Set in the first message only."""
+        """What told the scores. Set in the first message only, which comes before anything is sent."""
 
     @_builtins.property
     def weights(self) -> _core_pb2.Weights:
         """The weights used. Set in the first message only."""
+
+    @_builtins.property
+    def columns(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Columns that the scores depend on, attributes included; others need not be sent. Set in the
+        first message only.
+        """
+
+    @_builtins.property
+    def rollout(self) -> Global___ScoreRollout:
+        """Weights being rolled out, which tell the rows that name their version; `scores` stays 0. Set in
+        the first message only. Unset when none are.
+        """
 
     def __init__(
         self,
@@ -409,10 +427,12 @@ class ScoreTableResponse(_message.Message):
         arrow_ipc: _builtins.bytes = ...,
         model: _core_pb2.ModelInfo | None = ...,
         weights: _core_pb2.Weights | None = ...,
+        columns: _abc.Iterable[_builtins.str] | None = ...,
+        rollout: Global___ScoreRollout | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "weights", b"weights"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "rollout", b"rollout", "weights", b"weights"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrow_ipc", b"arrow_ipc", "model", b"model", "weights", b"weights"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["arrow_ipc", b"arrow_ipc", "columns", b"columns", "model", b"model", "rollout", b"rollout", "weights", b"weights"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

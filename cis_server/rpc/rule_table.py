@@ -16,6 +16,7 @@ from cis_server.rpc.rules import (
     Items,
     Number,
     OneOfNumbers,
+    Size,
     Text,
     Words,
     channel,
@@ -455,7 +456,7 @@ RULES: Final[Mapping[str, Check]] = {
             "client_id": Text(1, 128),
             "campaign_id": Text(1, 128),
             "as_of_time": Instant(),
-            "arrow_ipc": Text(0, 16_777_216),
+            "arrow_ipc": Size(16_777_216),
         },
     ),
     **_expanded(

@@ -60,6 +60,18 @@ class Text:
 
 
 @dataclass(frozen=True, slots=True)
+class Size:
+    """Length in bytes."""
+
+    most: int
+
+    def __call__(self, value: bytes) -> str | None:
+        if len(value) <= self.most:
+            return None
+        return f"must be at most {self.most} bytes long, not {len(value)}"
+
+
+@dataclass(frozen=True, slots=True)
 class Number:
     """Bounds, inclusive unless ``open_ends``; numbers must be finite."""
 
