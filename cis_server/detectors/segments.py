@@ -23,10 +23,10 @@ from cis_server.domain.rates import RateEstimate, SegmentRate
 from cis_server.domain.vocabulary import Verdict
 from cis_server.stats.arrays import BoolArray, FloatArray, IntArray
 from cis_server.stats.multiplicity import benjamini_hochberg, ranked, verdict
-from cis_server.stats.rates import SegmentEstimates, Strata, estimate_segments
+from cis_server.stats.rates import Posterior, SegmentEstimates, Strata, estimate_segments
 from cis_server.stats.standardized import LogRatios, standardized_rates, stratified_p_values
 
-Posterior: TypeAlias = tuple[FloatArray, FloatArray, FloatArray]
+Rates: TypeAlias = tuple[FloatArray, FloatArray, FloatArray]
 """Mean, 5 % and 95 % quantile, each of shape (values,)."""
 
 
@@ -78,7 +78,7 @@ class _Dimension:
     baseline: float
     coverage: float
     strata: Strata | None
-    posterior: Posterior | None
+    posterior: Rates | None
     standardized: bool
     prior: LogRatios | None
 
@@ -105,7 +105,7 @@ class Segments:
         *,
         baseline: float | None = None,
         strata: Strata | None = None,
-        posterior: Posterior | None = None,
+        posterior: Rates | None = None,
         standardized: bool = False,
     ) -> None:
         """Add a dimension whose counts follow from its levels.
@@ -148,7 +148,7 @@ class Segments:
         coverage: float,
         strata: Strata | None = None,
         baseline: float | None = None,
-        posterior: Posterior | None = None,
+        posterior: Rates | None = None,
         standardized: bool = False,
         prior: LogRatios | None = None,
     ) -> None:
@@ -266,51 +266,22 @@ def _information(dimension: _Dimension) -> FloatArray:
 
 
 def _estimated(dimension: _Dimension) -> SegmentEstimates:
-    found = estimate_segments(
+    posterior, p_values = None, None
+    if dimension.standardized and dimension.strata is not None and dimension.values:
+        rates = standardized_rates(dimension.strata, dimension.baseline, dimension.prior)
+        posterior = Posterior(rates.mean, rates.low, rates.high, rates.ratio)
+        p_values = stratified_p_values(dimension.strata)
+    elif dimension.posterior is not None:
+        mean, low, high = dimension.posterior
+        rest = dimension.total_n - dimension.n
+        others = (dimension.total_k - dimension.k + 0.5) / (rest + 1.0)
+        posterior = Posterior(mean, low, high, np.where(rest > 0, mean / others, np.nan))
+    return estimate_segments(
         dimension.k,
         dimension.n,
         total=(dimension.total_k, dimension.total_n),
         baseline=dimension.baseline,
         strata=dimension.strata,
-    )
-    if dimension.standardized and dimension.strata is not None and found.estimates:
-        return _standardized(found, dimension.strata, dimension.baseline, dimension.prior)
-    if dimension.posterior is None:
-        return found
-    mean, low, high = dimension.posterior
-    rest = dimension.total_n - dimension.n
-    others = (dimension.total_k - dimension.k + 0.5) / (rest + 1.0)
-    ratio = np.where(rest > 0, mean / others, np.nan)
-    return SegmentEstimates(_replaced(found.estimates, mean, low, high, ratio), found.p_values)
-
-
-def _standardized(
-    found: SegmentEstimates, strata: Strata, baseline: float, prior: LogRatios | None
-) -> SegmentEstimates:
-    rates = standardized_rates(strata, baseline, prior)
-    return SegmentEstimates(
-        _replaced(found.estimates, rates.mean, rates.low, rates.high, rates.ratio),
-        stratified_p_values(strata),
-    )
-
-
-def _replaced(
-    estimates: tuple[RateEstimate, ...],
-    mean: FloatArray,
-    low: FloatArray,
-    high: FloatArray,
-    ratio: FloatArray,
-) -> tuple[RateEstimate, ...]:
-    """The estimates with another posterior, where there is one."""
-    return tuple(
-        replace(
-            estimate,
-            adjusted_rate=float(mean[i]),
-            low=float(low[i]),
-            high=float(high[i]),
-            adjusted_lift=float(ratio[i]) if np.isfinite(ratio[i]) else None,
-        )
-        if np.isfinite(mean[i])
-        else estimate
-        for i, estimate in enumerate(estimates)
+        posterior=posterior,
+        p_values=p_values,
     )

@@ -24,7 +24,7 @@ from cis_server.domain.clock_rates import DayRate, HourRate
 from cis_server.domain.patterns import ChannelTiming, WeekSurface
 from cis_server.stats.arrays import BoolArray, FloatArray, IntArray
 from cis_server.stats.circular import CELLS, WeekRates, week_rates
-from cis_server.stats.shrinkage import shrink_rates
+from cis_server.stats.shrinkage import shrunk_means
 from cis_server.stats.towards import shrink_towards
 
 DAYS = ("monday", "tuesday", "wednesday", "thursday", "friday", "saturday", "sunday")
@@ -164,7 +164,7 @@ class SendTimes:
     def _expected(self, cycle: _Cycle, own: BoolArray) -> FloatArray:
         """Rates of the other channels, brought to the level of this one."""
         others = cycle.levels(cycle.name, ~own)
-        rates = shrink_rates(others.counts(self._success), others.counts()).mean
+        rates = shrunk_means(others.counts(self._success), others.counts())
         return _at_level(rates, others.counts(), self._level(cycle.known & own))
 
     def _level(self, known: BoolArray) -> float:

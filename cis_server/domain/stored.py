@@ -10,11 +10,13 @@ import dataclasses
 import datetime as dt
 import types
 import typing
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from enum import Enum
-from functools import cache
+from functools import cache, partial
 from sys import intern
-from typing import Any, Self
+from typing import Any, Final, Self, TypeAlias
+
+_Builder: TypeAlias = Callable[[Any], Any]
 
 
 class Stored:
@@ -34,7 +36,7 @@ _AS_IT_IS: Final = frozenset({str, int, float, bool, types.NoneType})
 
 
 def _plain(value: Any) -> Any:
-    kind = type(value)
+    kind: Any = type(value)
     if kind in _AS_IT_IS:
         return value
     names = _field_names(kind)
@@ -51,11 +53,11 @@ def _plain(value: Any) -> Any:
     return value
 
 
-# What follows from a type alone is looked up once: patterns have ten thousand values of a few types.
+# What follows from a type alone is looked up once: a pattern has ten thousand values of few types.
 @cache
-def _field_names(kind: type[Any]) -> tuple[str, ...] | None:
+def _field_names(kind: Any) -> tuple[str, ...] | None:
     """Fields of a dataclass, None of another type."""
-    if not dataclasses.is_dataclass(kind):
+    if not (isinstance(kind, type) and dataclasses.is_dataclass(kind)):
         return None
     return tuple(field.name for field in dataclasses.fields(kind))
 
@@ -73,7 +75,9 @@ def _built(kind: Any, value: Any) -> Any:
 @cache
 def _builder(kind: Any) -> _Builder:
     build = _builder_of_known(kind)
-    return build if build is _as_it_is else lambda value: None if value is None else build(value)
+    if build is _as_it_is:
+        return build
+    return lambda value: None if value is None else build(value)
 
 
 def _builder_of_known(kind: Any) -> _Builder:
@@ -97,10 +101,11 @@ def _builder_of_known(kind: Any) -> _Builder:
     return _as_it_is
 
 
-def _built_dataclass(kind: type[Any], value: Mapping[str, Any]) -> Any:
+def _built_dataclass(kind: Any, value: Mapping[str, Any]) -> Any:
     builders = _field_builders(kind)
     return kind(**{key: build(value[key]) for key, build in builders.items() if key in value})
 
 
 def _as_it_is(value: Any) -> Any:
-    return value
+    # The same few words stand in thousands of places.
+    return intern(value) if type(value) is str else value

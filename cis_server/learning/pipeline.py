@@ -139,40 +139,41 @@ def _patterns(
         fraction = _DETECTING + (_WEIGHING - _DETECTING) * done
         begun[kind] = stages.begin(f"detect_{kind}", fraction, f"looking for the {kind} pattern")
 
-    found = {
-        kind: _storable(outcome)
-        for kind, outcome in run_detectors(
-            dataset, settings=settings, progress=begin, run=run
-        ).items()
-    }
+    outcomes: list[PatternOutcome] = []
+    patterns: list[LearnedPattern] = []
+    found = run_detectors(dataset, settings=settings, progress=begin, run=run)
     for kind, outcome in found.items():
         started = begun.get(kind, stages.begun_at)
         stages.record(f"detect_{kind}", started, outcome.seconds, outcome.sample)
-    outcomes = tuple(_pattern_outcome(kind, outcome) for kind, outcome in found.items())
-    patterns = tuple(
-        LearnedPattern(
-            type=kind,
-            content=outcome.pattern.to_json(),
-            sample_size=outcome.sample,
-            confidence=outcome.pattern.envelope.confidence,
-        )
-        for kind, outcome in found.items()
-        if outcome.pattern is not None
-    )
-    return patterns, outcomes
+        learned, reported = _storable(kind, outcome)
+        outcomes.append(reported)
+        patterns += [learned] if learned is not None else []
+    return tuple(patterns), tuple(outcomes)
 
 
-def _storable(outcome: DetectorOutcome) -> DetectorOutcome:
-    """The outcome, or an error when its pattern holds a number that JSON cannot: one detector's
-    fault must not keep the others from being stored."""
+def _storable(
+    kind: PatternType, outcome: DetectorOutcome
+) -> tuple[LearnedPattern | None, PatternOutcome]:
+    """The pattern to store and how its detector came out.
+
+    A pattern that holds a number that JSON cannot is an error: one detector's fault must not keep
+    the others from being stored.
+    """
     if outcome.pattern is None:
-        return outcome
-    broken = _not_finite(outcome.pattern.to_json(), outcome.pattern.TYPE.value)
-    if broken is None:
-        return outcome
-    return replace(
-        outcome, status=PatternStatus.ERROR, reason=f"{broken} is not a number", pattern=None
+        return None, _pattern_outcome(kind, outcome)
+    content = outcome.pattern.to_json()
+    broken = _not_finite(content, outcome.pattern.TYPE.value)
+    if broken is not None:
+        reason = f"{broken} is not a number"
+        failed = replace(outcome, status=PatternStatus.ERROR, reason=reason, pattern=None)
+        return None, _pattern_outcome(kind, failed)
+    learned = LearnedPattern(
+        type=kind,
+        content=content,
+        sample_size=outcome.sample,
+        confidence=outcome.pattern.envelope.confidence,
     )
+    return learned, _pattern_outcome(kind, outcome, _hash(content))
 
 
 def _not_finite(value: Any, path: str) -> str | None:
@@ -184,11 +185,17 @@ def _not_finite(value: Any, path: str) -> str | None:
         items = value.items()
     elif isinstance(value, list):
         items = enumerate(value)
-    found = (_not_finite(item, f"{path}.{key}") for key, item in items)
-    return next((broken for broken in found if broken is not None), None)
+    for key, item in items:
+        if isinstance(item, (dict, list, float)):
+            broken = _not_finite(item, f"{path}.{key}")
+            if broken is not None:
+                return broken
+    return None
 
 
-def _pattern_outcome(kind: PatternType, outcome: DetectorOutcome) -> PatternOutcome:
+def _pattern_outcome(
+    kind: PatternType, outcome: DetectorOutcome, content_hash: str = ""
+) -> PatternOutcome:
     pattern = outcome.pattern
     return PatternOutcome(
         type=kind,
@@ -198,7 +205,7 @@ def _pattern_outcome(kind: PatternType, outcome: DetectorOutcome) -> PatternOutc
         n_converted=outcome.converted,
         confidence=pattern.envelope.confidence if pattern is not None else 0.0,
         seconds=round(outcome.seconds, 4),
-        content_hash=_hash(pattern.to_json()) if pattern is not None else "",
+        content_hash=content_hash,
     )
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from cis_server.domain.rates import RateEstimate
-from cis_server.stats.arrays import FloatArray
+from cis_server.stats.arrays import FloatArray, IntArray
 from cis_server.stats.evidence import segment_p_values
 from cis_server.stats.proportions import lift
 from cis_server.stats.shrinkage import shrink_rates
@@ -46,6 +46,23 @@ class SegmentEstimates:
     p_values: FloatArray
 
 
+@dataclass(frozen=True, slots=True)
+class Posterior:
+    """Rates of m segments that were worked out otherwise than by pulling them towards each other.
+
+    Attributes:
+        mean: (m,) adjusted rates; NaN where there is none, and the usual one is taken.
+        low: (m,) 5 % quantiles.
+        high: (m,) 95 % quantiles.
+        ratio: (m,) of the adjusted rate to that of the rest; NaN where unknown.
+    """
+
+    mean: FloatArray
+    low: FloatArray
+    high: FloatArray
+    ratio: FloatArray
+
+
 def estimate_segments(
     k: ArrayLike,
     n: ArrayLike,
@@ -53,6 +70,8 @@ def estimate_segments(
     total: tuple[int, int] | None = None,
     baseline: float | None = None,
     strata: Strata | None = None,
+    posterior: Posterior | None = None,
+    p_values: FloatArray | None = None,
 ) -> SegmentEstimates:
     """Rate, shrunk rate with interval, lifts and p-value of every segment of one dimension.
 
@@ -62,6 +81,8 @@ def estimate_segments(
         total: (converted, units) of which each segment's complement is the rest; None: the sums.
         baseline: rate that `lift` refers to; None: that of ``total``.
         strata: counts within strata, for the stratified lift.
+        posterior: adjusted rates known already.
+        p_values: (m,) of a test that was made already, instead of segment against complement.
 
     Returns:
         The estimates; independent of the order of segments and rows.
@@ -75,23 +96,22 @@ def estimate_segments(
     reference = baseline
     if reference is None:
         reference = total_k / total_n if total_n else 0.0
-    shrunk = shrink_rates(converted, units, total=(total_k, total_n))
-    p_values = segment_p_values(converted, units, total_k, total_n)
+    adjusted = _adjusted(converted, units, (total_k, total_n), posterior)
+    if p_values is None:
+        p_values = segment_p_values(converted, units, total_k, total_n)
     pooled = None
     if strata is not None and len(units):
         pooled = stratified_lift(strata.k, strata.n, strata.total_k, strata.total_n)
     estimates = tuple(
         RateEstimate(
             rate=int(converted[i]) / int(units[i]) if units[i] else None,
-            adjusted_rate=float(shrunk.mean[i]),
-            low=float(shrunk.low[i]),
-            high=float(shrunk.high[i]),
+            adjusted_rate=float(adjusted.mean[i]),
+            low=float(adjusted.low[i]),
+            high=float(adjusted.high[i]),
             sample=int(units[i]),
             converted=int(converted[i]),
             lift=lift(int(converted[i]) / int(units[i]), reference) if units[i] else None,
-            adjusted_lift=float(shrunk.mean[i] / shrunk.complement_mean[i])
-            if units[i] and units[i] < total_n
-            else None,
+            adjusted_lift=_known(adjusted.ratio[i]),
             stratified_lift=None if pooled is None else _known(pooled.lift[i]),
             stratified_low=None if pooled is None else _known(pooled.low[i]),
             stratified_high=None if pooled is None else _known(pooled.high[i]),
@@ -99,6 +119,26 @@ def estimate_segments(
         for i in range(len(units))
     )
     return SegmentEstimates(estimates, p_values)
+
+
+def _adjusted(
+    k: IntArray, n: IntArray, total: tuple[int, int], given: Posterior | None
+) -> Posterior:
+    """The given rates, and those pulled towards each other where none is given."""
+    if given is not None and np.isfinite(given.mean).all():
+        return given
+    shrunk = shrink_rates(k, n, total=total)
+    compared = (n > 0) & (n < total[1])
+    ratio = np.where(compared, shrunk.mean / shrunk.complement_mean, np.nan)
+    if given is None:
+        return Posterior(shrunk.mean, shrunk.low, shrunk.high, ratio)
+    told = np.isfinite(given.mean)
+    return Posterior(
+        np.where(told, given.mean, shrunk.mean),
+        np.where(told, given.low, shrunk.low),
+        np.where(told, given.high, shrunk.high),
+        np.where(told, given.ratio, ratio),
+    )
 
 
 def _known(value: float) -> float | None:

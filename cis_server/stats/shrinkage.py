@@ -23,7 +23,8 @@ import numpy as np
 from numpy.typing import ArrayLike
 from scipy import special
 
-from cis_server.stats.arrays import FloatArray
+from cis_server.stats.arrays import FloatArray, IntArray
+from cis_server.stats.beta_mixture import mixture_quantiles
 
 LOW_QUANTILE: Final = 0.05
 HIGH_QUANTILE: Final = 0.95
@@ -36,6 +37,8 @@ _MANY, _STRENGTHS_OF_MANY = 100, 35
 _MEANS = 9
 _SPREAD = 4.5
 _KEPT_MASS = 0.997
+# Of quantiles: the error is then of the order 1e-7.
+_PRECISION = 3e-4
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,28 +79,60 @@ def shrink_rates(
         return ShrunkRates(np.zeros(0), np.zeros(0), np.zeros(0), np.zeros(0))
     total_k, total_n = total if total is not None else (converted.sum(), trials.sum())
     others_k, others_n = _checked(total_k - converted, total_n - trials)
-    pairs, inverse, count = np.unique(
+    found = _posterior(converted, trials)
+    low, high = mixture_quantiles(
+        (LOW_QUANTILE, HIGH_QUANTILE), found.a, found.b, found.mixture.weight, precision=_PRECISION
+    )
+    mixture = found.mixture
+    rest, back = np.unique(np.column_stack([others_n, others_k]), axis=0, return_inverse=True)
+    complement_mean = (mixture.a + rest[:, 1][:, None]) / (
+        mixture.a + mixture.b + rest[:, 0][:, None]
+    )
+    return ShrunkRates(
+        found.mean[found.back],
+        low[found.back],
+        high[found.back],
+        (complement_mean @ mixture.weight)[back.reshape(-1)],
+    )
+
+
+def shrunk_means(k: ArrayLike, n: ArrayLike) -> FloatArray:
+    """(m,) posterior means, as of `shrink_rates`, for those who need no intervals.
+
+    Args:
+        k: (m,) converted per segment.
+        n: (m,) leads per segment.
+
+    Raises:
+        ValueError: counts that cannot be.
+    """
+    converted, trials = _checked(k, n)
+    if len(trials) == 0:
+        return np.zeros(0)
+    found = _posterior(converted, trials)
+    return found.mean[found.back]
+
+
+@dataclass(frozen=True, slots=True)
+class _Posterior:
+    """Of each distinct pair (n, k): a mixture of Beta(a_g, b_g), and its mean; `back` tells which
+    pair a segment is."""
+
+    a: FloatArray
+    b: FloatArray
+    mean: FloatArray
+    mixture: _Mixture
+    back: IntArray
+
+
+def _posterior(converted: FloatArray, trials: FloatArray) -> _Posterior:
+    pairs, back, count = np.unique(
         np.column_stack([trials, converted]), axis=0, return_inverse=True, return_counts=True
     )
     mixture = _hyperposterior(pairs[:, 1], pairs[:, 0], count.astype(np.float64))
     a = mixture.a[None, :] + pairs[:, 1][:, None]
     b = mixture.b[None, :] + (pairs[:, 0] - pairs[:, 1])[:, None]
-    mean_of_each = a / (a + b)
-    mean = mean_of_each @ mixture.weight
-    variance = (
-        mean_of_each * (1.0 - mean_of_each) / (a + b + 1.0) + np.square(mean_of_each)
-    ) @ mixture.weight - np.square(mean)
-    low = _quantile(LOW_QUANTILE, a, b, mixture.weight, mean, variance)
-    high = _quantile(HIGH_QUANTILE, a, b, mixture.weight, mean, variance)
-    back = inverse.reshape(-1)
-    complement = np.unique(np.column_stack([others_n, others_k]), axis=0, return_inverse=True)
-    rest, rest_back = complement[0], complement[1].reshape(-1)
-    complement_mean = (mixture.a + rest[:, 1][:, None]) / (
-        mixture.a + mixture.b + rest[:, 0][:, None]
-    )
-    return ShrunkRates(
-        mean[back], low[back], high[back], (complement_mean @ mixture.weight)[rest_back]
-    )
+    return _Posterior(a, b, (a / (a + b)) @ mixture.weight, mixture, back.reshape(-1))
 
 
 @dataclass(frozen=True, slots=True)
@@ -157,42 +192,6 @@ def _location(
     total = worth @ count
     rate = ((worth * (k / n)) @ count + 0.5) / (total + 1.0)
     return special.logit(rate), 1.0 / np.sqrt((total + 1.0) * rate * (1.0 - rate))
-
-
-def _quantile(
-    level: float,
-    a: FloatArray,
-    b: FloatArray,
-    weight: FloatArray,
-    mean: FloatArray,
-    variance: FloatArray,
-) -> FloatArray:
-    """Quantiles of Beta mixtures by Newton steps on log-odds, kept inside a shrinking bracket."""
-    size = np.maximum(mean * (1.0 - mean) / np.maximum(variance, 1e-300) - 1.0, 1e-3)
-    start = special.betaincinv(mean * size, (1.0 - mean) * size, level)
-    x = special.logit(np.clip(start, 1e-12, 1.0 - 1e-12))
-    lower, upper = np.full(len(x), -28.0), np.full(len(x), 28.0)
-    norm = special.betaln(a, b)
-    live = np.arange(len(x))
-    for _ in range(60):
-        p = special.expit(x[live])
-        cdf = special.betainc(a[live], b[live], p[:, None]) @ weight
-        lower[live] = np.where(cdf < level, x[live], lower[live])
-        upper[live] = np.where(cdf < level, upper[live], x[live])
-        log_p, log_q = special.log_expit(x[live]), special.log_expit(-x[live])
-        density = np.exp(a[live] * log_p[:, None] + b[live] * log_q[:, None] - norm[live]) @ weight
-        step = (level - cdf) / np.maximum(density, 1e-300)
-        moved = x[live] + np.clip(step, -2.0, 2.0)
-        outside = (moved <= lower[live]) | (moved >= upper[live])
-        moved = np.where(outside, (lower[live] + upper[live]) / 2.0, moved)
-        # Newton squares the error: after a step this short it is of the order 1e-7.
-        done = ~outside & (np.abs(step) < 3e-4)
-        x[live] = moved
-        live = live[~done]
-        if live.size == 0:
-            break
-    result: FloatArray = special.expit(x)
-    return result
 
 
 def _checked(k: ArrayLike, n: ArrayLike) -> tuple[FloatArray, FloatArray]:

@@ -50,35 +50,50 @@ def stratified_p_values(strata: Strata) -> FloatArray:
     with np.errstate(divide="ignore", invalid="ignore"):
         p: FloatArray = 2.0 * special.ndtr(-np.abs(excess) / np.sqrt(variance))
     p = np.where(variance > 0, p, np.nan)
-    k, n, total_k, total_n = (
-        np.asarray(value, dtype=np.int64)
-        for value in (strata.k, strata.n, strata.total_k, strata.total_n)
-    )
-    for segment in np.flatnonzero((variance > 0) & (variance < EXACT_BELOW)):
-        p[segment] = _exact_p_value(
-            int(np.atleast_2d(k)[segment].sum()), np.atleast_2d(n)[segment], total_k, total_n
+    exact = np.flatnonzero((variance > 0) & (variance < EXACT_BELOW))
+    if exact.size:
+        k, n = (np.atleast_2d(np.asarray(v, dtype=np.int64))[exact] for v in (strata.k, strata.n))
+        total_k, total_n = (
+            np.asarray(value, dtype=np.int64) for value in (strata.total_k, strata.total_n)
         )
+        p[exact] = _exact_p_values(k.sum(axis=1), n, total_k, total_n)
     return p
 
 
-def _exact_p_value(observed: int, n: IntArray, total_k: IntArray, total_n: IntArray) -> float:
-    law, first = np.ones(1), 0
-    for size, wins, units in zip(n, total_k, total_n, strict=True):
-        low = max(0, size + wins - units)
-        x = np.arange(low, min(size, wins) + 1)
-        log_p = (
-            special.gammaln(size + 1.0)
-            - special.gammaln(x + 1.0)
-            - special.gammaln(size - x + 1.0)
-            + special.gammaln(units - size + 1.0)
-            - special.gammaln(wins - x + 1.0)
-            - special.gammaln(units - size - wins + x + 1.0)
-        )
-        own = np.exp(log_p - log_p.max())
-        law = np.convolve(law, own / own.sum())
-        first += int(low)
-    likely = law[observed - first] * _TIE
-    return float(min(1.0, law[law <= likely].sum()))
+def _exact_p_values(
+    observed: IntArray, n: IntArray, total_k: IntArray, total_n: IntArray
+) -> FloatArray:
+    """(m,) exact p-values of observed sums (m,), given the margins (m, s), (s,) and (s,).
+
+    The hypergeometric laws of all segments and strata stand behind each other in one array. A
+    stratum that leaves no choice moves the sum and nothing else.
+    """
+    least = np.maximum(0, n + total_k - total_n)
+    segment, stratum = np.nonzero(np.minimum(n, total_k) > least)
+    first = least[segment, stratum]
+    size, wins, units = n[segment, stratum], total_k[stratum], total_n[stratum]
+    ends = np.cumsum(np.minimum(size, wins) - first + 1)
+    starts = np.concatenate([[0], ends[:-1]]).astype(np.int64)
+    owner = np.repeat(np.arange(len(ends)), ends - starts)
+    x = np.arange(len(owner)) - starts[owner] + first[owner]
+    log_p = (
+        (special.gammaln(size + 1.0) + special.gammaln(units - size + 1.0))[owner]
+        - special.gammaln(x + 1.0)
+        - special.gammaln(size[owner] - x + 1.0)
+        - special.gammaln(wins[owner] - x + 1.0)
+        - special.gammaln((units - size - wins)[owner] + x + 1.0)
+    )
+    law = np.exp(log_p - np.maximum.reduceat(log_p, starts)[owner])
+    law /= np.add.reduceat(law, starts)[owner]
+    p = np.empty(len(observed))
+    laws = np.split(law, starts[1:])
+    ofs = np.searchsorted(segment, np.arange(len(observed) + 1))
+    for number, seen in enumerate((observed - least.sum(axis=1)).tolist()):
+        total = np.ones(1)
+        for own in laws[ofs[number] : ofs[number + 1]]:
+            total = np.convolve(total, own)
+        p[number] = min(1.0, total[total <= total[seen] * _TIE].sum())
+    return p
 
 
 @dataclass(frozen=True, slots=True)

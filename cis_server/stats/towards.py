@@ -13,11 +13,12 @@ from numpy.typing import ArrayLike
 from scipy import special
 
 from cis_server.stats.arrays import FloatArray
+from cis_server.stats.beta_mixture import mixture_quantiles
 from cis_server.stats.shrinkage import HIGH_QUANTILE, LOW_QUANTILE
 
 _STRENGTHS = 28
 _REACH = 7.0
-_HALVINGS = 45
+_PRECISION = 1e-10
 
 
 def shrink_towards(
@@ -56,15 +57,5 @@ def shrink_towards(
     weight = np.exp(log_weight - log_weight.max())
     weight /= weight.sum()
     mean: FloatArray = (a / (a + b)) @ weight
-    return mean, _quantile(LOW_QUANTILE, a, b, weight), _quantile(HIGH_QUANTILE, a, b, weight)
-
-
-def _quantile(level: float, a: FloatArray, b: FloatArray, weight: FloatArray) -> FloatArray:
-    """Quantiles of Beta mixtures by halving the interval of log-odds."""
-    lower, upper = np.full(len(a), -28.0), np.full(len(a), 28.0)
-    for _ in range(_HALVINGS):
-        middle = (lower + upper) / 2.0
-        below = special.betainc(a, b, special.expit(middle)[:, None]) @ weight < level
-        lower, upper = np.where(below, middle, lower), np.where(below, upper, middle)
-    result: FloatArray = special.expit((lower + upper) / 2.0)
-    return result
+    low, high = mixture_quantiles((LOW_QUANTILE, HIGH_QUANTILE), a, b, weight, precision=_PRECISION)
+    return mean, low, high
