@@ -46,6 +46,7 @@ from cis_server.serving.scoring_answers import (
     weights_in_force,
 )
 from cis_server.serving.sequence import SequenceMaterial, SequenceRequest, sequence_answer
+from cis_server.serving.snapshot import ClientSnapshot
 from cis_server.serving.store import SnapshotStore
 from cis_server.serving.timing import TimingRequest, places_of, timing_answer
 from cis_server.serving.timing_plan import DEFAULT_TIMING
@@ -106,6 +107,16 @@ class Advisor:
             icp=icp,
             as_of=as_of,
         )
+
+    def scoring_state(self, client_id: str) -> tuple[ClientSnapshot | None, dt.datetime, bool]:
+        """All that a scoring context depends on besides what the call says.
+
+        Returns:
+            The client, None when it is not known; the present instant; whether the database is
+            away.
+        """
+        store = self._store
+        return store.snapshot.clients.get(client_id), self._clock(), store.database_away
 
     def weights(self, client_id: str) -> WeightsAnswer:
         """The weights in force.

@@ -166,6 +166,28 @@ def scoring_context(
     )
 
 
+def context_ends(client: ClientSnapshot, now: dt.datetime, *, follows_clock: bool) -> dt.datetime:
+    """The first instant after `now` at which `scoring_context` may give something else.
+
+    Args:
+        client: as in force; another snapshot may give another context at any time.
+        now: aware.
+        follows_clock: whether ages are counted to the present day.
+    """
+    rollout = client.rollout
+    records = [client.weights_record, client.model_record]
+    if rollout is not None:
+        records += [part.record for part in (rollout.weights, rollout.model) if part is not None]
+    ends = [record.valid_until for record in records if record is not None]
+    if follows_clock:
+        tomorrow = now.astimezone(dt.UTC).date() + dt.timedelta(days=1)
+        ends.append(dt.datetime.combine(tomorrow, dt.time(), dt.UTC))
+    return min((end for end in ends if end is not None and end > now), default=_NEVER)
+
+
+_NEVER = dt.datetime.max.replace(tzinfo=dt.UTC)
+
+
 def _rollout(
     rollout: ClientRollout, now: dt.datetime, *, database_away: bool
 ) -> ScoringRollout | None:

@@ -96,19 +96,20 @@ class PreparedScoring:
 
     Attributes:
         context: as gathered.
+        only: the writer of every lead; None during a rollout.
     """
 
-    __slots__ = ("_only", "_parts", "_tables", "context")
+    __slots__ = ("_parts", "_tables", "context", "only")
 
     def __init__(self, context: ScoringContext, tables: SignalTables) -> None:
         self.context = context
         self._tables = tables
-        self._only = LeadScoreWriter(context, tables) if context.rollout is None else None
+        self.only = LeadScoreWriter(context, tables) if context.rollout is None else None
         self._parts: dict[tuple[bool, bool], LeadScoreWriter] = {}
 
     def writer(self, lead_id: str) -> LeadScoreWriter:
         """What writes the score of this lead: during a rollout one of several, else the same."""
-        return self._only if self._only is not None else self._of_rollout(lead_id)
+        return self.only if self.only is not None else self._of_rollout(lead_id)
 
     def _of_rollout(self, lead_id: str) -> LeadScoreWriter:
         rollout = self.context.rollout

@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 import time
 from collections.abc import Callable, Iterator, Sequence
-from typing import Final, Protocol
+from typing import Any, Final, Protocol
 
 import grpc
 
@@ -17,16 +17,21 @@ from cis_server.domain.scores import LeadScore
 from cis_server.domain.top_leads import LeadOrder, RankFilter, RankKey, StoredScore
 from cis_server.errors import DeadlinePassed, InvalidInput, NotFound
 from cis_server.rpc.deadlines import remaining_seconds
+from cis_server.rpc.messages.lead_scores import PreparedScoring
 from cis_server.rpc.messages.leads import icp_from_message, lead_from_message
 from cis_server.rpc.messages.scores import (
     rescoring_message,
     score_message,
     top_lead_message,
 )
+from cis_server.rpc.messages.signals import SignalTables
 from cis_server.rpc.messages.values import TIER_OF_NUMBER, instant, model_message
 from cis_server.rpc.pages import page_key, page_token
+from cis_server.rpc.rules import check_request
 from cis_server.rpc.services.batch_scoring import BatchScoring
 from cis_server.serving.advisor import Advisor
+from cis_server.serving.held_contexts import HeldContexts
+from cis_server.serving.memo import MemoBudget
 from cis_server.serving.rescorings import Rescorings
 from cis_server.serving.scoring_answers import ScoringContext, scored_lead
 from cis_server.serving.top_leads import TopLeadReader, top_leads_page
@@ -90,14 +95,54 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
         self._top_leads, self._rescorings = top_leads, rescorings
         self._advisor, self._writer, self._clock = advisor, writer, clock
         self._store_seconds = store_seconds
+        tables = SignalTables(MemoBudget())
+        self._contexts = HeldContexts(advisor, lambda context: PreparedScoring(context, tables))
         self._batches = BatchScoring(
             advisor, self._scoring_context, self._persist, store_seconds=store_seconds
         )
 
     def ScoreLead(  # noqa: N802
         self, request: scoring.ScoreLeadRequest, context: grpc.ServicerContext
+    ) -> Any:
+        """One lead, with reasons: a `LeadScore`, serialised already when it is told from memory."""
+        if request.HasField("lead") and not request.persist:
+            prepared = self._prepared(request)
+            writer = prepared.only or prepared.writer(request.lead.lead_id)
+            written = writer.write(request.lead)
+            if written is not None:
+                return written[0] + writer.model
+        check_request(request)
+        return self._score_lead(request, context)
+
+    ScoreLead.checks_requests = True  # type: ignore[attr-defined]  # read by `CallInterceptor`
+
+    def _prepared(self, request: scoring.ScoreLeadRequest) -> PreparedScoring:
+        """What the leads of such a request are scored with.
+
+        Raises:
+            InvalidInput: the request breaks a rule; what is held was of requests that broke none.
+        """
+        client_id = request.client_id
+        campaign_id = request.campaign_id if request.HasField("campaign_id") else None
+        if request.HasField("icp") or request.HasField("as_of_time"):
+            check_request(request)
+            as_of = instant(request, "as_of_time", "as_of_time")
+            return self._contexts.of(
+                client_id,
+                campaign_id,
+                icp_from_message(request.icp) if request.HasField("icp") else None,
+                as_of.date() if as_of is not None else None,
+            )
+        prepared = self._contexts.find(client_id, campaign_id)
+        if prepared is None:
+            check_request(request)
+            prepared = self._contexts.of(client_id, campaign_id)
+        return prepared
+
+    def _score_lead(
+        self, request: scoring.ScoreLeadRequest, context: grpc.ServicerContext
     ) -> LeadScoreMessage:
-        """One lead, with reasons."""
+        """The reference: everything by itself and nothing kept; stored leads, and `persist`."""
         if request.HasField("lead"):
             lead = lead_from_message(request.lead, "lead")
             scoring_context = self._scoring_context(request)
