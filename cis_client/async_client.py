@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import datetime as dt
 import itertools
 from collections.abc import AsyncIterator, Callable, Iterator
 from functools import cached_property
@@ -12,6 +13,7 @@ from typing import Generic, Protocol, Self, TypeVar
 import grpc
 import grpc.aio
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
 from cis_client._async_coalesce import AsyncCoalescer
@@ -25,6 +27,7 @@ from cis_client._transport import (
     channel_credentials,
 )
 from cis_client.errors import Cancelled
+from cis_client.frames import Frame, FrameScoring, table_request
 from cis_client.options import ClientOptions
 from cis_client.v1 import admin_service_pb2 as admin
 from cis_client.v1 import analytics_service_pb2 as analytics
@@ -426,6 +429,39 @@ class AsyncClient:
     )
     get_deal_stats = _unary(analytics.GetDealStatsRequest, analytics.GetDealStatsResponse)
     get_funnel_stats = _unary(analytics.GetFunnelStatsRequest, analytics.GetFunnelStatsResponse)
+
+    async def score_frame(
+        self,
+        frame: Frame,
+        client_id: str,
+        *,
+        campaign_id: str | None = None,
+        icp: core.Icp | None = None,
+        as_of_time: dt.datetime | Timestamp | None = None,
+        prefix: str = "",
+        timeout_seconds: float | None = None,
+        request_id: str | None = None,
+    ) -> Frame:
+        """Scores every row of a frame, by `ScoreTable`; see `Client.score_frame`.
+
+        Work on the frame runs on other threads, so that the event loop goes on.
+        """
+        first = table_request(client_id, campaign_id=campaign_id, icp=icp, as_of_time=as_of_time)
+        scoring_frame = await asyncio.to_thread(
+            FrameScoring, frame, first, prefix, self._options.max_message_bytes
+        )
+        try:
+            async with self.score_table(
+                scoring_frame.requests_async(),
+                timeout_seconds=timeout_seconds,
+                request_id=request_id,
+            ) as answers:
+                async for answer in answers:
+                    await asyncio.to_thread(scoring_frame.take, answer)
+        finally:
+            scoring_frame.abandon()
+        scored: Frame = await asyncio.to_thread(scoring_frame.result)
+        return scored
 
     async def serving_status(
         self, service: str = "", *, timeout_seconds: float | None = None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 import itertools
 import time
 from collections.abc import Callable, Iterator
@@ -11,6 +12,7 @@ from typing import Generic, Protocol, Self, TypeVar
 
 import grpc
 from google.protobuf.message import Message
+from google.protobuf.timestamp_pb2 import Timestamp
 from google.protobuf.wrappers_pb2 import Int32Value, StringValue
 
 from cis_client._coalesce import Coalescer
@@ -23,6 +25,7 @@ from cis_client._transport import (
     channel_arguments,
     channel_credentials,
 )
+from cis_client.frames import Frame, FrameScoring, table_request
 from cis_client.options import ClientOptions
 from cis_client.v1 import admin_service_pb2 as admin
 from cis_client.v1 import analytics_service_pb2 as analytics
@@ -409,6 +412,57 @@ class Client:
     )
     get_deal_stats = _unary(analytics.GetDealStatsRequest, analytics.GetDealStatsResponse)
     get_funnel_stats = _unary(analytics.GetFunnelStatsRequest, analytics.GetFunnelStatsResponse)
+
+    def score_frame(
+        self,
+        frame: Frame,
+        client_id: str,
+        *,
+        campaign_id: str | None = None,
+        icp: core.Icp | None = None,
+        as_of_time: dt.datetime | Timestamp | None = None,
+        prefix: str = "",
+        timeout_seconds: float | None = None,
+        request_id: str | None = None,
+    ) -> Frame:
+        """Scores every row of a frame, by `ScoreTable`.
+
+        Columns named as the fields of `Lead` are those fields (case, spaces and hyphens do not
+        matter); of the others those are sent that the client's model reads as attributes. Rows
+        that cannot be scored have null scores, and the reason in the column ``error``.
+
+        Args:
+            frame: a pandas or Polars data frame, a pyarrow table or record batch, or anything with
+                ``__arrow_c_stream__`` (which comes back as a pyarrow table).
+            client_id: whose weights score.
+            campaign_id: whose profile counts; None: the client's.
+            icp: a profile instead of the client's.
+            as_of_time: the moment whose knowledge counts, aware; None: now.
+            prefix: put before the names of the added columns (`cis_client.frames.SCORE_COLUMNS`).
+            timeout_seconds, request_id: as for other calls.
+
+        Returns:
+            The same kind of frame, its rows in their order and its index as it was, with the
+            columns of `SCORE_COLUMNS` added.
+
+        Raises:
+            TypeError: it is no frame.
+            ValueError: it has no column ``lead_id``, or one that cannot be sent.
+            ModuleNotFoundError: pyarrow is not installed (``cis[frames]``).
+            CisError: the call failed.
+        """
+        first = table_request(client_id, campaign_id=campaign_id, icp=icp, as_of_time=as_of_time)
+        scoring_frame = FrameScoring(frame, first, prefix, self._options.max_message_bytes)
+        try:
+            with self.score_table(
+                scoring_frame.requests(), timeout_seconds=timeout_seconds, request_id=request_id
+            ) as answers:
+                for answer in answers:
+                    scoring_frame.take(answer)
+        finally:
+            scoring_frame.abandon()
+        scored: Frame = scoring_frame.result()
+        return scored
 
     def serving_status(
         self, service: str = "", *, timeout_seconds: float | None = None
