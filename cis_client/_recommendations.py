@@ -32,6 +32,9 @@ def recommendations(client: Client, arguments: argparse.Namespace, console: Cons
         )
     )
     console.answer(answer, recommendations_report(answer.recommendations, long=arguments.long))
+    if answer.unreadable_recommendation_ids:
+        named = ", ".join(answer.unreadable_recommendation_ids)
+        console.complain(f"left out, for the server cannot read them: {named}")
     return DONE
 
 

@@ -2953,6 +2953,7 @@ class GetRecommendationsResponse(_message.Message):
     RECOMMENDATIONS_FIELD_NUMBER: _builtins.int
     NEXT_PAGE_TOKEN_FIELD_NUMBER: _builtins.int
     MODEL_FIELD_NUMBER: _builtins.int
+    UNREADABLE_RECOMMENDATION_IDS_FIELD_NUMBER: _builtins.int
     next_page_token: _builtins.str
     """Token of the next page. Empty on the last one."""
     @_builtins.property
@@ -2963,16 +2964,23 @@ class GetRecommendationsResponse(_message.Message):
     def model(self) -> _core_pb2.ModelInfo:
         """What told them."""
 
+    @_builtins.property
+    def unreadable_recommendation_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Recommendations of this page that are stored but cannot be read, by id: they are left out
+        above, and the server's log says why. Empty when all were readable.
+        """
+
     def __init__(
         self,
         *,
         recommendations: _abc.Iterable[Global___Recommendation] | None = ...,
         next_page_token: _builtins.str = ...,
         model: _core_pb2.ModelInfo | None = ...,
+        unreadable_recommendation_ids: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["model", b"model"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "next_page_token", b"next_page_token", "recommendations", b"recommendations"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["model", b"model", "next_page_token", b"next_page_token", "recommendations", b"recommendations", "unreadable_recommendation_ids", b"unreadable_recommendation_ids"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 

@@ -7,9 +7,11 @@ import json
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import structlog
 from sqlalchemy import Connection, Engine, text
 
 from cis_server.domain.recommendations import (
+    ListedRecommendation,
     Recommendation,
     RecommendationState,
     StoredRecommendation,
@@ -17,6 +19,8 @@ from cis_server.domain.recommendations import (
 from cis_server.domain.vocabulary import PatternType
 from cis_server.errors import NotFound, PreconditionFailed
 from cis_server.persistence.connections import tenant
+
+_log = structlog.get_logger(__name__)
 
 _SAVE = """
 INSERT INTO recommendations (client_id, recommendation_id, kind, title, detail,
@@ -34,6 +38,12 @@ SET title = excluded.title, detail = excluded.detail, state = 'proposed', run_id
                       ELSE recommendations.created_at END
 WHERE recommendations.state IN ('proposed', 'expired')
 """
+
+_RANK = (
+    "CASE WHEN expected_conversions BETWEEN -1e300 AND 1e300 THEN expected_conversions"
+    " ELSE -1e300 END"
+)
+"""What lists are ordered by: what is no number, or missing, comes last."""
 
 _EXPIRE = """
 UPDATE recommendations SET state = 'expired'
@@ -110,14 +120,14 @@ class Recommendations:
         states: Sequence[RecommendationState],
         limit: int,
         after: tuple[float, str] | None,
-    ) -> Sequence[StoredRecommendation]:
-        """Most expected extra conversions first, then by id.
+    ) -> Sequence[ListedRecommendation]:
+        """Most expected extra conversions first, then by id; one that cannot be read hides none.
 
         Args:
             client_id: whose.
             states: of which states.
             limit: at most so many.
-            after: (expected, id) of the last one of the page before.
+            after: (rank, id) of the last one of the page before.
 
         Raises:
             NotFound: no such client.
@@ -127,11 +137,11 @@ class Recommendations:
             _known(connection, client_id)
             rows = connection.execute(
                 text(
-                    "SELECT * FROM recommendations"
+                    f"SELECT *, {_RANK} AS rank FROM recommendations"
                     " WHERE client_id = :client AND state = ANY(:states)"
                     " AND (CAST(:expected AS float8) IS NULL"
-                    " OR (-expected_conversions, recommendation_id) > (-:expected, :last))"
-                    " ORDER BY -expected_conversions, recommendation_id LIMIT :limit"
+                    f" OR (-({_RANK}), recommendation_id) > (-:expected, :last))"
+                    f" ORDER BY -({_RANK}), recommendation_id LIMIT :limit"
                 ),
                 {
                     "client": client_id,
@@ -141,7 +151,14 @@ class Recommendations:
                     "limit": limit,
                 },
             )
-            return [_stored(row) for row in rows.mappings()]
+            return [
+                ListedRecommendation(
+                    recommendation_id=row["recommendation_id"],
+                    rank=row["rank"],
+                    stored=_readable(row),
+                )
+                for row in rows.mappings()
+            ]
 
     def decide(
         self,
@@ -156,7 +173,8 @@ class Recommendations:
 
         Raises:
             NotFound: no such client or recommendation.
-            PreconditionFailed: RECOMMENDATION_DECIDED already, or RECOMMENDATION_EXPIRED.
+            PreconditionFailed: RECOMMENDATION_DECIDED already, RECOMMENDATION_EXPIRED, or
+                RECOMMENDATION_UNREADABLE.
         """
         key = {"client": client_id, "id": recommendation_id}
         with tenant(self._engine, client_id) as connection:
@@ -225,13 +243,34 @@ def _read(
         key,
     ).mappings()
     found = row.one_or_none()
-    return _stored(found) if found is not None else None
+    if found is None:
+        return None
+    stored = _readable(found)
+    if stored is None:
+        raise PreconditionFailed(
+            "RECOMMENDATION_UNREADABLE", "what is stored of it cannot be read", {}
+        )
+    return stored
+
+
+def _readable(row: Any) -> StoredRecommendation | None:
+    """The proposal of a row; None, with a line in the log, when it cannot be read."""
+    try:
+        return _stored(row)
+    except (ValueError, KeyError, TypeError, AttributeError) as problem:
+        _log.warning(
+            "recommendation_unreadable",
+            client=row["client_id"],
+            recommendation=row["recommendation_id"],
+            problem=f"{type(problem).__name__}: {problem}",
+        )
+        return None
 
 
 def _stored(row: Any) -> StoredRecommendation:
     return StoredRecommendation(
         client_id=row["client_id"],
-        recommendation=Recommendation.from_json(row["detail"]),
+        recommendation=Recommendation.read(row["detail"]),
         state=RecommendationState(row["state"]),
         run_id=row["run_id"] or "",
         created_at=row["created_at"],

@@ -237,7 +237,11 @@ def test_unknown_clients_and_tokens(api: Client, tenant_id: str) -> None:
 
 
 def test_the_command_lists_and_decides(
-    target: str, tenant_id: str, save: Save, capsys: pytest.CaptureFixture[str]
+    target: str,
+    tenant_id: str,
+    save: Save,
+    sql: Callable[..., list[Any]],
+    capsys: pytest.CaptureFixture[str],
 ) -> None:
     def cis(*arguments: str) -> str:
         assert main([*arguments, "--client", tenant_id, "--target", target]) == 0
@@ -260,3 +264,56 @@ def test_the_command_lists_and_decides(
                     "--target", target])  # fmt: skip
     assert refused == 4
     assert "accepted by Ann" in capsys.readouterr().err
+    sql("UPDATE recommendations SET detail = '{}' WHERE client_id = %s", tenant_id)
+    assert main(["recommendations", "--client", tenant_id, "--target", target]) == 0
+    assert "the server cannot read them: 00000000-" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    "breaking",
+    [
+        "detail = '[]'",
+        "detail = detail - 'evidence'",
+        "detail = jsonb_set(detail, '{kind}', '\"rumour\"')",
+        "detail = jsonb_set(detail, '{evidence}', '\"none\"')",
+        # Reads as a proposal, but holds words where a number belongs.
+        "detail = jsonb_set(detail, '{expected}', '\"many\"')",
+        "detail = jsonb_set(detail, '{evidence,sample}', '1.5')",
+        "detail = '{}', expected_conversions = NULL",
+        "detail = '{}', expected_conversions = 'NaN'",
+        "detail = '{}', expected_conversions = 'infinity'",
+    ],
+)
+def test_one_that_cannot_be_read_hides_no_other(
+    api: Client,
+    tenant_id: str,
+    save: Save,
+    sql: Callable[..., list[Any]],
+    breaking: str,
+) -> None:
+    """Another program may write anything into a row; the others are told as they are."""
+    save(tenant_id, [proposal(number, 6.0 - number) for number in (1, 2, 3)])
+    broken = str(uuid.UUID(int=2))
+    where = "client_id = %s AND recommendation_id = %s"
+    sql(f"UPDATE recommendations SET {breaking} WHERE {where}", tenant_id, broken)
+    request = learning.GetRecommendationsRequest(client_id=tenant_id)
+    answer = api.get_recommendations(request)
+    assert [uuid.UUID(one.recommendation_id).int for one in answer.recommendations] == [1, 3]
+    assert list(answer.unreadable_recommendation_ids) == [broken]
+    assert answer.model.model_version == "run-1"
+    seen, unreadable, token = [], [], ""
+    while True:
+        request = learning.GetRecommendationsRequest(
+            client_id=tenant_id, page_size=1, page_token=token
+        )
+        page = api.get_recommendations(request)
+        seen += [uuid.UUID(one.recommendation_id).int for one in page.recommendations]
+        unreadable += page.unreadable_recommendation_ids
+        token = page.next_page_token
+        if not token:
+            break
+    assert (seen, unreadable) == ([1, 3], [broken])
+    with pytest.raises(FailedPrecondition) as refused:
+        decide(api, tenant_id, 2, ACCEPTED)
+    assert refused.value.reason == "RECOMMENDATION_UNREADABLE"
+    assert decide(api, tenant_id, 3, ACCEPTED).state == ACCEPTED

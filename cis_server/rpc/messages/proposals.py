@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+
 from cis_client.v1 import core_pb2
 from cis_client.v1 import learning_service_pb2 as learning
 from cis_server.domain.model_info import ModelInfo
 from cis_server.domain.recommendations import (
     EvidenceBasis,
+    ListedRecommendation,
     RecommendationKind,
     RecommendationState,
     StoredRecommendation,
@@ -19,6 +22,18 @@ STATE = word_of(learning.RecommendationState, RecommendationState)
 _STATE_NUMBER = number_of(learning.RecommendationState, RecommendationState)
 _KIND_NUMBER = number_of(learning.RecommendationKind, RecommendationKind)
 _BASIS_NUMBER = number_of(learning.EvidenceBasis, EvidenceBasis)
+
+
+def proposals_page(listed: Sequence[ListedRecommendation]) -> learning.GetRecommendationsResponse:
+    """A page of proposals; those that cannot be read are named beside the others."""
+    readable = [entry.stored for entry in listed if entry.stored is not None]
+    return learning.GetRecommendationsResponse(
+        recommendations=[proposal_message(stored) for stored in readable],
+        model=proposals_model(readable),
+        unreadable_recommendation_ids=[
+            entry.recommendation_id for entry in listed if entry.stored is None
+        ],
+    )
 
 
 def proposal_message(stored: StoredRecommendation) -> learning.Recommendation:

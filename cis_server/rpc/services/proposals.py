@@ -11,9 +11,13 @@ import grpc
 
 from cis_client.v1 import learning_service_pb2 as learning
 from cis_client.v1 import learning_service_pb2_grpc as learning_grpc
-from cis_server.domain.recommendations import RecommendationState, StoredRecommendation
+from cis_server.domain.recommendations import (
+    ListedRecommendation,
+    RecommendationState,
+    StoredRecommendation,
+)
 from cis_server.errors import InvalidInput
-from cis_server.rpc.messages.proposals import STATE, proposal_message, proposals_model
+from cis_server.rpc.messages.proposals import STATE, proposal_message, proposals_page
 from cis_server.rpc.pages import page_key, page_token
 
 _DEFAULT_PAGE = 20
@@ -29,8 +33,8 @@ class ProposalStore(Protocol):
         states: Sequence[RecommendationState],
         limit: int,
         after: tuple[float, str] | None,
-    ) -> Sequence[StoredRecommendation]:
-        """Most expected extra conversions first, then by id; those after (expected, id)."""
+    ) -> Sequence[ListedRecommendation]:
+        """Most expected extra conversions first, then by id; those after (rank, id)."""
         ...
 
     def decide(
@@ -60,19 +64,15 @@ class ProposalCalls(learning_grpc.LearningServiceServicer):
     def GetRecommendations(  # noqa: N802
         self, request: learning.GetRecommendationsRequest, _context: grpc.ServicerContext
     ) -> learning.GetRecommendationsResponse:
-        """Proposals, most expected extra conversions first."""
+        """Proposals, most expected extra conversions first; what cannot be told is named."""
         size = request.page_size or _DEFAULT_PAGE
         found = self._proposals.page(
             request.client_id, _states(request.states), size + 1, _after(request.page_token)
         )
-        shown = list(found[:size])
-        response = learning.GetRecommendationsResponse(
-            recommendations=[proposal_message(stored) for stored in shown],
-            model=proposals_model(shown),
-        )
+        response = proposals_page(found[:size])
         if len(found) > size:
-            last = shown[-1].recommendation
-            response.next_page_token = page_token(repr(last.expected), last.recommendation_id)
+            last = found[size - 1]
+            response.next_page_token = page_token(repr(last.rank), last.recommendation_id)
         return response
 
     def DecideRecommendation(  # noqa: N802
