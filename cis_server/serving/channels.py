@@ -35,7 +35,7 @@ from cis_server.serving.channel_plan import (
     is_diverse,
 )
 from cis_server.serving.draws import Draws, decision_id
-from cis_server.serving.exploration import choose
+from cis_server.serving.exploration import drawn, propensities_of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,51 +80,79 @@ def channels_answer(
     Returns:
         The answer, and the record to log when exploration is on and anything could be chosen.
     """
-    closed = closed_reasons(plan, request, policy, campaign)
-    ranked = plan.ranked(tuple(closed), request.tier)
-    allowed = [entry for entry in ranked if closed[entry.channel] is None]
-    pool = diverse_pool(allowed, request.used_channels)
-    propensities: dict[str, float] = {}
-    next_channel: str | None = None
-    best_channel: str | None = None
-    if pool:
-        best = best_next(plan, pool, request.tier, request.used_channels)
-        choice = choose(
-            [entry.estimate for entry in pool],
-            best.index,
-            policy.exploration_share,
-            draws,
-            baseline=plan.baseline,
-        )
-        next_channel, best_channel = pool[choice.index].channel, pool[best.index].channel
-        propensities = {
-            entry.channel: propensity
-            for entry, propensity in zip(pool, choice.propensities, strict=True)
-        }
-    ordered = [*allowed, *(entry for entry in ranked if closed[entry.channel] is not None)]
+    options = channel_options(plan, request, policy, campaign)
+    index = drawn(options.propensities, options.best, policy.exploration_share, draws)
+    chosen = options.pool[index] if options.pool else None
     answer = ChannelsAnswer(
-        channels=tuple(
-            _choice(entry, closed[entry.channel], request, propensities) for entry in ordered
-        ),
-        next_channel=next_channel,
-        sequences=_sequences(plan, [entry.channel for entry in allowed]),
+        channels=options.choices,
+        next_channel=chosen,
+        sequences=options.sequences,
         multi_channel=plan.multi_channel,
         tier=request.tier,
         decision_id=decision_id(
             "channel",
             request.client_id,
             request.lead_id or str(draws.random()),
-            request.campaign_id or "",
-            ",".join(request.used_channels),
-            model.model_version,
-            next_channel or "",
+            *decision_parts(request, model),
+            chosen or "",
         ),
-        propensity=propensities.get(next_channel, 1.0) if next_channel else 1.0,
+        propensity=options.propensities[index] if chosen else 1.0,
         model=model,
     )
-    if policy.exploration_share <= 0.0 or next_channel is None:
+    if policy.exploration_share <= 0.0 or chosen is None:
         return answer, None
-    return answer, _decision(answer, next_channel, best_channel, request, propensities, now)
+    return answer, _decision(answer, chosen, options, request, now)
+
+
+@dataclass(frozen=True, slots=True)
+class ChannelOptions:
+    """What an answer holds whichever channel is drawn."""
+
+    choices: tuple[ChannelChoice, ...]
+    sequences: tuple[ChannelSequence, ...]
+    pool: tuple[str, ...]
+    """Channels one of which is drawn; empty when none is allowed."""
+    propensities: tuple[float, ...]
+    """Of the pool."""
+    best: int
+    """Which of the pool would be taken without exploration."""
+
+
+def channel_options(
+    plan: ChannelPlan,
+    request: ChannelsRequest,
+    policy: ClientPolicy,
+    campaign: CampaignRecord | None,
+) -> ChannelOptions:
+    """What can be chosen and how likely each channel is; arguments as of `channels_answer`."""
+    closed = closed_reasons(plan, request, policy, campaign)
+    ranked = plan.ranked(tuple(closed), request.tier)
+    allowed = [entry for entry in ranked if closed[entry.channel] is None]
+    pool = diverse_pool(allowed, request.used_channels)
+    best, propensities = 0, tuple[float, ...]()
+    if pool:
+        best = best_next(plan, pool, request.tier, request.used_channels).index
+        propensities = propensities_of(
+            [entry.estimate for entry in pool],
+            best,
+            policy.exploration_share,
+            baseline=plan.baseline,
+        )
+    names = tuple(entry.channel for entry in pool)
+    by_name = dict(zip(names, propensities, strict=True))
+    ordered = [*allowed, *(entry for entry in ranked if closed[entry.channel] is not None)]
+    return ChannelOptions(
+        choices=tuple(_choice(entry, closed[entry.channel], request, by_name) for entry in ordered),
+        sequences=_sequences(plan, [entry.channel for entry in allowed]),
+        pool=names,
+        propensities=propensities,
+        best=best,
+    )
+
+
+def decision_parts(request: ChannelsRequest, model: ModelInfo) -> tuple[str, ...]:
+    """Of a decision's identity, what stands between the lead and the channel."""
+    return request.campaign_id or "", ",".join(request.used_channels), model.model_version
 
 
 def closed_reasons(
@@ -299,9 +327,8 @@ def why_not_text(channel: str, why_not: WhyNot | None, tier: Tier | None) -> str
 def _decision(
     answer: ChannelsAnswer,
     chosen: str,
-    best: str | None,
+    options: ChannelOptions,
     request: ChannelsRequest,
-    propensities: Mapping[str, float],
     now: dt.datetime,
 ) -> DecisionRecord:
     context: dict[str, str | None] = {
@@ -309,6 +336,8 @@ def _decision(
         "campaign_id": request.campaign_id,
         "touch_number": str(len(request.used_channels) + 1),
     }
+    best = options.pool[options.best]
+    propensities = dict(zip(options.pool, options.propensities, strict=True))
     ordered = sorted(propensities, key=lambda name: (-propensities[name], name))
     return DecisionRecord(
         decision_id=answer.decision_id,

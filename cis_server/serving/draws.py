@@ -8,11 +8,12 @@ promise (same parts, same numbers) in a microsecond.
 from __future__ import annotations
 
 import hashlib
-import secrets
-import uuid
-from typing import Protocol
+import os
+from collections.abc import Iterable
+from typing import Final, Protocol
 
 _SCALE = 2.0**-53
+_VARIANTS = tuple(f"{digit & 0x3 | 0x8:x}" for digit in range(16))
 
 
 class Draws(Protocol):
@@ -44,24 +45,57 @@ class SeededDraws:
         return (int.from_bytes(self._block[word * 8 : word * 8 + 8], "little") >> 11) * _SCALE
 
 
-def draws_for(lead_id: str | None, *parts: str) -> SeededDraws:
-    """The stream for one lead, or a fresh one that nothing repeats when there is no lead."""
-    return SeededDraws(lead_id or f"\0{secrets.token_hex(16)}", *parts)
+class FreshDraws:
+    """Uniform numbers that nothing repeats."""
+
+    __slots__ = ()
+
+    def random(self) -> float:
+        """The next number, uniform on [0, 1), with 53 random bits."""
+        return (int.from_bytes(os.urandom(8), "little") >> 11) * _SCALE
+
+
+FRESH: Final = FreshDraws()
+
+
+def draws_for(lead_id: str | None, *parts: str) -> Draws:
+    """The stream for one lead, or one that nothing repeats when there is no lead."""
+    return SeededDraws(lead_id, *parts) if lead_id else FRESH
 
 
 def decision_id(*parts: str) -> str:
     """UUID text of a decision: the same decision gets the same id, so a rerun is no second one."""
-    raw = bytearray(digest(*parts)[:16])
-    raw[6] = (raw[6] & 0x0F) | 0x80  # version 8: free form (RFC 9562, 5.8)
-    raw[8] = (raw[8] & 0x3F) | 0x80
-    return str(uuid.UUID(bytes=bytes(raw)))
+    return DecisionIds().id(*parts)
+
+
+class DecisionIds:
+    """Identities of decisions of which the first parts are always the same."""
+
+    __slots__ = ("_state",)
+
+    def __init__(self, *first: str) -> None:
+        """Take in the first parts."""
+        self._state = hashlib.blake2b(digest_size=32)
+        _take_in(self._state, first)
+
+    def id(self, *parts: str) -> str:
+        """What `decision_id` gives for the first parts and these together."""
+        state = self._state.copy()
+        _take_in(state, parts)
+        text = state.hexdigest()
+        # version 8, free form, and the variant (RFC 9562, 5.8 and 4.1)
+        variant = _VARIANTS[int(text[16], 16)]
+        return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 
 
 def digest(*parts: str) -> bytes:
     """32 bytes of BLAKE2b over the parts and their lengths."""
     state = hashlib.blake2b(digest_size=32)
+    _take_in(state, parts)
+    return state.digest()
+
+
+def _take_in(state: hashlib.blake2b, parts: Iterable[str]) -> None:
     for part in parts:
         text = part.encode()
-        state.update(len(text).to_bytes(4, "little"))
-        state.update(text)
-    return state.digest()
+        state.update(len(text).to_bytes(4, "little") + text)

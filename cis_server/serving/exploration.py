@@ -9,8 +9,10 @@ computed by quadrature and drawn from directly, so the logged propensity is exac
 from __future__ import annotations
 
 import math
+from bisect import bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 
 import numpy as np
 from numpy.typing import NDArray
@@ -58,15 +60,39 @@ def choose(
     Returns:
         The option and the propensity of every option.
     """
+    propensities = propensities_of(
+        estimates, greedy, exploration_share, baseline=baseline, discounts=discounts
+    )
+    return Choice(drawn(propensities, greedy, exploration_share, draws), propensities)
+
+
+def propensities_of(
+    estimates: Sequence[RateEstimate | None],
+    greedy: int,
+    exploration_share: float,
+    *,
+    baseline: float | None = None,
+    discounts: Sequence[float] | None = None,
+) -> tuple[float, ...]:
+    """How likely `choose` takes each option; arguments as there."""
     count = len(estimates)
     if exploration_share <= 0.0 or count == 1:
-        return Choice(greedy, tuple(1.0 if i == greedy else 0.0 for i in range(count)))
+        return tuple(1.0 if i == greedy else 0.0 for i in range(count))
     share = min(exploration_share, 1.0)
     propensities = share * probabilities_best(estimates, baseline=baseline, discounts=discounts)
     propensities[greedy] += 1.0 - share
     propensities /= propensities.sum()
-    drawn = int(np.searchsorted(np.cumsum(propensities), draws.random(), side="right"))
-    return Choice(min(drawn, count - 1), tuple(float(p) for p in propensities))
+    return tuple(float(p) for p in propensities)
+
+
+def drawn(
+    propensities: Sequence[float], greedy: int, exploration_share: float, draws: Draws
+) -> int:
+    """The option `choose` takes at these propensities; arguments as there."""
+    count = len(propensities)
+    if exploration_share <= 0.0 or count <= 1:
+        return greedy
+    return min(bisect_right(list(accumulate(propensities)), draws.random()), count - 1)
 
 
 def probabilities_best(

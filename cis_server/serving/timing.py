@@ -157,7 +157,7 @@ def timing_answer(
         best_days=channel_plan.best_days,
         best_hours=channel_plan.best_hours,
         windows=windows,
-        next_send_time=_inside(slots[0], draws),
+        next_send_time=inside(slots[0], draws),
         gap_days=gap.days if gap else None,
         gap_min_days=gap.min_days if gap else None,
         gap_max_days=gap.max_days if gap else None,
@@ -221,13 +221,21 @@ def _ranked_slots(choices: SlotChoices, zone: ZoneInfo, search: _Search, count: 
                 if slot.start <= latest
             ]
             if inside:
-                return _by_worth(inside, search.aim)[:wanted]
-    slots = list(upcoming_slots(choices.preferred, zone, search.base, range(_WEEK)))
+                return by_worth(inside, search.aim)[:wanted]
+    slots = first_touch_slots(choices, zone, search.base, count)
+    return by_worth(slots, search.aim)[:wanted]
+
+
+def first_touch_slots(
+    choices: SlotChoices, zone: ZoneInfo, base: dt.datetime, count: int
+) -> list[Slot]:
+    """Slots to choose from where no gap counts, in order of time: those of a week, or `count`."""
+    slots = list(upcoming_slots(choices.preferred, zone, base, range(_WEEK)))
     later = _WEEK
     while len(slots) < count and later < _FARTHEST:
-        slots += upcoming_slots(choices.preferred, zone, search.base, range(later, later + _WEEK))
+        slots += upcoming_slots(choices.preferred, zone, base, range(later, later + _WEEK))
         later += _WEEK
-    return _by_worth(slots, search.aim)[:wanted]
+    return slots
 
 
 def _stretched(
@@ -240,8 +248,14 @@ def _stretched(
     return first.start + _SAME_DAY
 
 
-def _by_worth(slots: list[Slot], aim: dt.datetime) -> list[Slot]:
-    return sorted(slots, key=lambda s: (-s.cell.preference * _delay_factor(s, aim), s.start))
+def by_worth(slots: list[Slot], aim: dt.datetime) -> list[Slot]:
+    """The slots, best first; of equals the earlier one."""
+    return sorted(slots, key=lambda s: (-worth(s, aim), s.start))
+
+
+def worth(slot: Slot, aim: dt.datetime) -> float:
+    """What a slot promises, less what waiting costs."""
+    return slot.cell.preference * _delay_factor(slot, aim)
 
 
 def _delay_factor(slot: Slot, aim: dt.datetime) -> float:
@@ -290,7 +304,7 @@ def _window(slot: Slot, zone: LeadZone, propensity: float) -> SendWindow:
     )
 
 
-def _inside(slot: Slot, draws: Draws) -> dt.datetime:
+def inside(slot: Slot, draws: Draws) -> dt.datetime:
     """An instant of the window, on a whole second, spread evenly over leads.
 
     The number decides a place in the whole window, so that the instant stays the same while the
