@@ -108,6 +108,7 @@ class LearnedModel:
     gates: Mapping[str, Any]
     """Name -> gate."""
     sample_size: int
+    """Leads it was learned from, converted or not; of a pooled model those of the others."""
     confidence: float
     decision: Decision
 

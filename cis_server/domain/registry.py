@@ -77,6 +77,7 @@ class NewModel:
     lineage: Mapping[str, Any] = field(default_factory=dict)
     """Snapshot hash, seed, code and library versions, parameters."""
     sample_size: int = 0
+    """Leads it was learned from, converted or not; 0 for versions set by hand."""
     confidence: float = 0.0
     as_of: dt.datetime | None = None
     valid_until: dt.datetime | None = None

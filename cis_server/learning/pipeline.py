@@ -274,7 +274,7 @@ def _weights(
         content=candidate.as_dict(),
         metrics=_weights_metrics(decision, rebuilt),
         gates={gate.name: gate.to_json() for gate in decision.gates},
-        sample_size=decision.result.n_converted,
+        sample_size=decision.result.n,
         confidence=round(decision.result.confidence, 4),
         decision=decided,
     )

@@ -141,6 +141,19 @@ def test_a_later_promotion_moves_no_weight_by_more_than_a_week_allows() -> None:
     assert "week" in weights.reason
 
 
+def test_a_version_says_how_many_leads_it_was_learned_from() -> None:
+    """All of them, as every answer's ModelInfo promises, not the converted ones alone."""
+    result = planted().result
+    outcomes = {each.target: each for each in (result.propensity, *result.propensity_targets)}
+    assert {model.kind for model in planted().models} == {"weights", "propensity"}
+    for model in planted().models:
+        if model.kind == "weights":
+            assert model.sample_size == result.weights.n > 3 * result.weights.n_converted
+        else:
+            outcome = outcomes[model.target]
+            assert model.sample_size == outcome.n_train + outcome.n_test
+
+
 def test_a_dry_run_reports_and_promotes_nothing() -> None:
     result = learned(dataset("planted"), state(PLANTED), dry_run=True).result
     assert not result.promoted
