@@ -47,6 +47,7 @@ from cis_server.serving.scoring_answers import (
 )
 from cis_server.serving.sequence import SequenceMaterial, SequenceRequest, sequence_answer
 from cis_server.serving.snapshot import ClientSnapshot
+from cis_server.serving.standing_advice import StandingAdvice
 from cis_server.serving.store import SnapshotStore
 from cis_server.serving.timing import TimingRequest, places_of, timing_answer
 from cis_server.serving.timing_plan import DEFAULT_TIMING
@@ -85,6 +86,7 @@ class Advisor:
             clock: gives the present instant, aware.
         """
         self._store, self._leads, self._decisions, self._clock = store, leads, decisions, clock
+        self.standing = StandingAdvice(store, decisions, clock)
 
     def scoring_context(
         self,
