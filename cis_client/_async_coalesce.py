@@ -18,7 +18,7 @@ from cis_client._gathering import (
     outcomes_of,
     own_error,
 )
-from cis_client._score_batches import RawScore, Shared, batch_request, lead_of, shared_of
+from cis_client._score_batches import Shared, batch_request, parts_of
 from cis_client.errors import CisError
 from cis_client.v1.core_pb2 import LeadScore
 from cis_client.v1.scoring_service_pb2 import ScoreLeadRequest
@@ -114,15 +114,13 @@ class AsyncCoalescer:
         Raises:
             CisError: as ``ScoreLead`` does.
         """
-        shared = shared_of(request)
-        if shared is None:
+        parts = parts_of(request)
+        if parts is None or len(parts[1]) > LEAD_BYTES_MOST:
             return await self._alone(request, timeout_seconds=seconds)
+        shared, lead = parts
         group = self._groups.get(shared)
         if group is None:
             return await self._first(shared, request, seconds)
-        lead = lead_of(request)
-        if len(lead) > LEAD_BYTES_MOST:
-            return await self._alone(request, timeout_seconds=seconds)
         deadline = self._loop.time() + seconds
         call = _AwaitedCall(group, request, lead, deadline, self._loop.create_future())
         group.waiting.append(call)
@@ -137,13 +135,12 @@ class AsyncCoalescer:
             if call.answer.cancelled():
                 self._withdraw(call)
             raise
-        match outcome:
-            case RawScore():
-                return outcome.parsed()
-            case LeadScore():
-                return outcome
-            case CisError():
-                raise own_error(outcome)
+        if isinstance(outcome, bytes):
+            return LeadScore.FromString(outcome)
+        if isinstance(outcome, LeadScore):
+            return outcome
+        if isinstance(outcome, CisError):
+            raise own_error(outcome)
         left = deadline - self._loop.time()
         if left <= 0:
             raise late("")

@@ -19,7 +19,7 @@ from cis_client._gathering import (
     outcomes_of,
     own_error,
 )
-from cis_client._score_batches import RawScore, Shared, batch_request, lead_of, shared_of
+from cis_client._score_batches import Shared, batch_request, parts_of
 from cis_client.errors import CisError
 from cis_client.v1.core_pb2 import LeadScore
 from cis_client.v1.scoring_service_pb2 import ScoreLeadRequest
@@ -81,10 +81,10 @@ class Coalescer:
         Raises:
             CisError: as ``ScoreLead`` does.
         """
-        shared = shared_of(request)
-        lead = lead_of(request)
-        if shared is None or len(lead) > LEAD_BYTES_MOST:
+        parts = parts_of(request)
+        if parts is None or len(parts[1]) > LEAD_BYTES_MOST:
             return self._alone(request, timeout_seconds=seconds)
+        shared, lead = parts
         call = _BlockedCall(request, lead, time.monotonic() + seconds)
         with self._lock:
             group = self._groups.get(shared)
@@ -97,8 +97,8 @@ class Coalescer:
         if call.flight is not None:
             return self._fly(group, call, call.flight)
         match call.outcome:
-            case RawScore():
-                return call.outcome.parsed()
+            case bytes():
+                return LeadScore.FromString(call.outcome)
             case CisError():
                 raise own_error(call.outcome)
             case _:
@@ -168,7 +168,7 @@ class Coalescer:
         finally:
             self._come_back(group, calls, outcomes, call)
         own = outcomes[calls.index(call)]
-        return own.parsed() if isinstance(own, RawScore) else self._ask_alone(call)
+        return LeadScore.FromString(own) if isinstance(own, bytes) else self._ask_alone(call)
 
     def _come_back(
         self,

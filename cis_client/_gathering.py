@@ -20,7 +20,7 @@ from typing import Final, Generic, TypeVar
 
 import grpc
 
-from cis_client._score_batches import RawScore, Shared, batch_scores
+from cis_client._score_batches import Shared, batch_scores
 from cis_client.errors import (
     CisError,
     DeadlineExceeded,
@@ -49,8 +49,8 @@ class Again(Enum):
     AGAIN = auto()
 
 
-Outcome = RawScore | LeadScore | CisError | Again
-"""What a caller gets."""
+Outcome = bytes | LeadScore | CisError | Again
+"""What a caller gets; a score of a batch still serialised, so that callers parse their own."""
 
 
 Call = TypeVar("Call")

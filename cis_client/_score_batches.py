@@ -8,7 +8,7 @@ other alive, and a batch costs little more than the copying of bytes.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, Final, NamedTuple
+from typing import Any, Final
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory
 from google.protobuf.message import Message
@@ -16,73 +16,51 @@ from google.protobuf.message import Message
 from cis_client.v1 import core_pb2 as core
 from cis_client.v1 import scoring_service_pb2 as scoring
 
-
-class Shared(NamedTuple):
-    """What calls have in common that may travel together; nothing else stands in a request."""
-
-    stored: bool
-    """Whether leads are named (``lead_id``) or given by their attributes."""
-    client_id: str
-    campaign_id: str | None
-    icp: bytes | None
-    """Serialised, as the next one."""
-    as_of_time: bytes | None
-    persist: bool
+Shared = tuple[str, str, str | None, bytes | None, bytes | None, bool]
+"""What calls have in common that may travel together, which is all but the lead: whether it is
+given as ``lead`` or as ``lead_id``, then ``client_id``, ``campaign_id``, ``icp`` and ``as_of_time``
+(serialised), ``persist``."""
 
 
-def shared_of(request: scoring.ScoreLeadRequest) -> Shared | None:
-    """With which calls this one may travel; None for one that names no lead at all."""
-    target = request.WhichOneof("target")
+def parts_of(request: scoring.ScoreLeadRequest) -> tuple[Shared, bytes | str] | None:
+    """With which calls this one may travel, and its lead as it travels (serialised, or an id).
+
+    None for a request that names no lead at all.
+    """
+    target, given = request.WhichOneof("target"), request.HasField
     if target is None:
         return None
-    given = request.HasField
-    return Shared(
-        target == "lead_id",
+    shared = (
+        target,
         request.client_id,
         request.campaign_id if given("campaign_id") else None,
         request.icp.SerializeToString() if given("icp") else None,
         request.as_of_time.SerializeToString() if given("as_of_time") else None,
         request.persist,
     )
-
-
-def lead_of(request: scoring.ScoreLeadRequest) -> bytes | str:
-    """The lead as it travels: serialised, or the id of a stored one."""
-    return request.lead_id if request.HasField("lead_id") else request.lead.SerializeToString()
+    return shared, request.lead.SerializeToString() if target == "lead" else request.lead_id
 
 
 def batch_request(shared: Shared, leads: Sequence[bytes | str]) -> bytes:
     """The serialised request that asks for all of them in full."""
+    target, client_id, campaign_id, icp, as_of_time, persist = shared
     request: bytes = _RawRequest(
-        **({"lead_ids": leads} if shared.stored else {"leads": leads}),
-        client_id=shared.client_id,
-        campaign_id=shared.campaign_id,
-        icp=shared.icp,
-        as_of_time=shared.as_of_time,
-        persist=shared.persist,
+        **{"leads" if target == "lead" else "lead_ids": leads},
+        client_id=client_id,
+        campaign_id=campaign_id,
+        icp=icp,
+        as_of_time=as_of_time,
+        persist=persist,
         view=scoring.LEAD_SCORE_VIEW_FULL,
     ).SerializeToString()
     return request
 
 
-class RawScore(NamedTuple):
-    """One score of a batch, still to be parsed."""
+def batch_scores(response: bytes, count: int) -> list[bytes | None]:
+    """The scores of a serialised answer, each a serialised `LeadScore` as of ``ScoreLead``.
 
-    score: bytes
-    once: bytes
-    """A serialised `LeadScore` with what the batch says once for all: ``weights``, ``model``."""
-
-    def parsed(self) -> core.LeadScore:
-        """The score as ``ScoreLead`` gives it."""
-        score = core.LeadScore.FromString(self.score)
-        # Weights being rolled out tell of themselves in the scores that they told.
-        if not score.HasField("model"):
-            score.MergeFromString(self.once)
-        return score
-
-
-def batch_scores(response: bytes, count: int) -> list[RawScore | None]:
-    """The scores of a serialised answer.
+    What the batch says once for all (``weights``, ``model``) is put behind each: a message that
+    comes twice on the wire is merged.
 
     Args:
         response: of ``BatchScoreLeads``.
@@ -96,9 +74,32 @@ def batch_scores(response: bytes, count: int) -> list[RawScore | None]:
     failed = {scoring.ScoreFailure.FromString(failure).index for failure in answer.failures}
     if len(answer.scores) + len(failed) != count:
         return [None] * count
-    once = _RawScore(weights=answer.weights, model=answer.model).SerializeToString()
-    scores = iter(answer.scores)
-    return [None if place in failed else RawScore(next(scores), once) for place in range(count)]
+    once = _RawScore(
+        weights=answer.weights if answer.HasField("weights") else None,
+        model=answer.model if answer.HasField("model") else None,
+    ).SerializeToString()
+    if answer.HasField("rollout"):
+        scores = [score + _once(score, once, answer.rollout) for score in answer.scores]
+    else:
+        scores = [score + once for score in answer.scores]
+    if not failed:
+        return scores
+    following = iter(scores)
+    return [None if place in failed else next(following) for place in range(count)]
+
+
+def _once(score: bytes, once: bytes, rollout: bytes) -> bytes:
+    """What to put behind a score of a batch during a rollout of weights.
+
+    Scores that the new weights told carry their own model.
+    """
+    raw = _RawScore.FromString(score)
+    if not raw.HasField("model"):
+        return once
+    if raw.HasField("weights"):
+        return b""
+    weights = scoring.ScoreRollout.FromString(rollout).weights
+    return core.LeadScore(weights=weights).SerializeToString()
 
 
 def _raw(message: type[Message]) -> Any:
@@ -116,8 +117,12 @@ def _raw(message: type[Message]) -> Any:
     for field in raw.field:
         if field.type == kinds.TYPE_MESSAGE:
             field.type = kinds.TYPE_BYTES
-            # Presence of a message is that of an optional field.
             field.ClearField("type_name")
+            if field.label == kinds.LABEL_OPTIONAL:
+                # Whether a message is set shall show in its bytes too.
+                field.proto3_optional = True
+                field.oneof_index = len(raw.oneof_decl)
+                raw.oneof_decl.add(name=f"_{field.name}")
         elif field.type == kinds.TYPE_ENUM:
             field.type = kinds.TYPE_INT32
             field.ClearField("type_name")

@@ -5,10 +5,10 @@ from __future__ import annotations
 import asyncio
 import datetime as dt
 import itertools
-from collections.abc import AsyncIterator, Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import cached_property
 from types import TracebackType
-from typing import Generic, Protocol, Self, TypeVar
+from typing import Any, Generic, Protocol, Self, TypeVar
 
 import grpc
 import grpc.aio
@@ -186,21 +186,19 @@ class AsyncCoalescedCall(AsyncUnaryCall[scoring.ScoreLeadRequest, core.LeadScore
         batch: AsyncUnaryCall[bytes, bytes] = AsyncUnaryCall(client, batch_rpc, None, None)
         self._coalescer = AsyncCoalescer(super().__call__, batch, client.options.request_id)
 
-    async def __call__(
+    def __call__(
         self,
         request: scoring.ScoreLeadRequest,
         /,
         *,
         timeout_seconds: float | None = None,
         request_id: str | None = None,
-    ) -> core.LeadScore:
+    ) -> Coroutine[Any, Any, core.LeadScore]:
         """Makes the call, as `AsyncUnaryCall` does; one with a ``request_id`` travels alone."""
         if request_id is not None:
-            return await super().__call__(
-                request, timeout_seconds=timeout_seconds, request_id=request_id
-            )
+            return super().__call__(request, timeout_seconds=timeout_seconds, request_id=request_id)
         seconds = call_seconds(self._client.options, self.rpc, timeout_seconds)
-        return await self._coalescer.score(request, seconds)
+        return self._coalescer.score(request, seconds)
 
 
 class AsyncStreamCall(Generic[Q, A]):

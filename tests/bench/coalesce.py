@@ -7,6 +7,7 @@ when the last one is answered.
 
 from __future__ import annotations
 
+import array
 import asyncio
 import itertools
 import statistics
@@ -40,13 +41,33 @@ class Measured:
     per_second: float
     milliseconds: float
     """Median latency."""
+    cpu_microseconds: float
+    """Processor time of the callers' process a call."""
 
 
-def measured(times: list[tuple[float, float]], started: float) -> Measured:
-    """From (end, duration) of calls, those of the warm-up left out."""
-    kept = [(end, took) for end, took in times if end >= started + WARM_SECONDS]
-    seconds = max(end for end, _ in kept) - started - WARM_SECONDS
-    return Measured(len(kept) / seconds, statistics.median(took for _, took in kept) * 1e3)
+class Tally:
+    """Counts calls, those of the warm-up left out."""
+
+    def __init__(self) -> None:
+        self.begin = time.perf_counter() + WARM_SECONDS
+        self.end = self.begin + SECONDS
+        self._cpu = 0.0
+        # Not a list: its growth would let the garbage collector, which is the callers' too, run.
+        self._took = array.array("d")
+
+    def note(self, started: float, ended: float) -> bool:
+        """Takes a call in; whether its caller shall go on."""
+        if started >= self.begin:
+            if not self._took:
+                self._cpu = time.process_time()
+            self._took.append(ended - started)
+        return ended < self.end
+
+    def measured(self) -> Measured:
+        """The outcome, at the end of the last call."""
+        cpu, seconds = time.process_time() - self._cpu, time.perf_counter() - self.begin
+        count = len(self._took)
+        return Measured(count / seconds, statistics.median(self._took) * 1e3, cpu / count * 1e6)
 
 
 def by_tasks(target: str, callers: int, *, coalesce: bool) -> Measured:
@@ -56,21 +77,18 @@ def by_tasks(target: str, callers: int, *, coalesce: bool) -> Measured:
         options = ClientOptions(target=target, coalesce=coalesce, timeout_seconds=60)
         async with AsyncClient(options) as client:
             await client.wait_ready()
-            times: list[tuple[float, float]] = []
-            started = time.perf_counter()
+            tally, clock = Tally(), time.perf_counter
 
-            async def call(number: int) -> None:
-                score, last = client.score_lead, time.perf_counter()
-                for request in itertools.cycle(REQUESTS[number:] + REQUESTS[:number]):
-                    await score(request)
-                    now = time.perf_counter()
-                    times.append((now, now - last))
-                    last = now
-                    if now - started > SECONDS + WARM_SECONDS:
-                        return
+            async def call(requests: Iterator[ScoreLeadRequest]) -> None:
+                score, started, goes_on = client.score_lead, clock(), True
+                while goes_on:
+                    await score(next(requests))
+                    ended = clock()
+                    goes_on = tally.note(started, ended)
+                    started = ended
 
-            await asyncio.gather(*(call(number) for number in range(callers)))
-            return measured(times, started)
+            await asyncio.gather(*(call(requests_from(n)) for n in range(callers)))
+            return tally.measured()
 
     return asyncio.run(run())
 
@@ -80,25 +98,27 @@ def by_threads(target: str, callers: int, *, coalesce: bool) -> Measured:
     options = ClientOptions(target=target, coalesce=coalesce, timeout_seconds=60)
     with Client(options) as client:
         client.wait_ready()
-        times: list[tuple[float, float]] = []
-        started = time.perf_counter()
+        tally, clock = Tally(), time.perf_counter
 
-        def call(number: int) -> None:
-            score, last = client.score_lead, time.perf_counter()
-            for request in itertools.cycle(REQUESTS[number:] + REQUESTS[:number]):
-                score(request)
-                now = time.perf_counter()
-                times.append((now, now - last))
-                last = now
-                if now - started > SECONDS + WARM_SECONDS:
-                    return
+        def call(requests: Iterator[ScoreLeadRequest]) -> None:
+            score, started, goes_on = client.score_lead, clock(), True
+            while goes_on:
+                score(next(requests))
+                ended = clock()
+                goes_on = tally.note(started, ended)
+                started = ended
 
-        threads = [threading.Thread(target=call, args=(n,)) for n in range(callers)]
+        threads = [threading.Thread(target=call, args=(requests_from(n),)) for n in range(callers)]
         for thread in threads:
             thread.start()
         for thread in threads:
             thread.join()
-        return measured(times, started)
+        return tally.measured()
+
+
+def requests_from(first: int) -> Iterator[ScoreLeadRequest]:
+    """Requests without end; each caller begins at another one."""
+    return itertools.cycle(REQUESTS[first:] + REQUESTS[:first])
 
 
 Run = Callable[..., Measured]
@@ -108,7 +128,8 @@ def compared(
     run: Run, target: str, callers: int, rounds: int
 ) -> tuple[list[Measured], list[Measured]]:
     """Separate and coalesced calls in turn."""
-    separate, together = [], []
+    separate: list[Measured] = []
+    together: list[Measured] = []
     for turn in range(rounds):
         for coalesce in (False, True) if turn % 2 == 0 else (True, False):
             (together if coalesce else separate).append(run(target, callers, coalesce=coalesce))
