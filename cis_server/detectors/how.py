@@ -17,6 +17,7 @@ from cis_server.detectors.outcomes import Population, population
 from cis_server.detectors.paths import (
     ARROW,
     COUNT_LABELS,
+    MULTI_LABELS,
     Paths,
     channel_levels,
     channel_paths,
@@ -44,6 +45,7 @@ from cis_server.domain.patterns import (
 )
 from cis_server.domain.rates import RateEstimate, SegmentRate
 from cis_server.domain.vocabulary import PatternType, Tier, Verdict
+from cis_server.stats.standardized import stratified_p_values
 
 _METHOD = (
     "leads followed for the same time after first contact, and touches older than the horizon; "
@@ -54,6 +56,8 @@ _METHOD = (
 )
 _UNKNOWN_TIER = "unknown"
 _TIERS = (*(tier.label for tier in reversed(Tier)), _UNKNOWN_TIER)
+_BOTH_TAILS = 0.1
+"""Outside of a 90 % interval."""
 _COLUMNS = ("lead", "channel", "tier", "touch_number", "success", "content")
 
 
@@ -94,7 +98,7 @@ def detect_how(
     first = blocks.run("first_touch_effectiveness", lambda: _first_touch(judged))
     sequences = blocks.run("sequence_patterns", lambda: _sequences(judged, settings))
     tiers = blocks.run("tier_channel_effectiveness", lambda: _tiers(judged)) or {}
-    multi = blocks.run("multi_channel_lift", lambda: _multi(judged, settings))
+    multi = blocks.run("multi_channel_lift", lambda: _multi(judged, paths, settings))
     mails = blocks.run("email_engagement_correlation", lambda: email_engagement(run, settings))
     quality = (
         blocks.run("channel_conversation_quality", lambda: conversation_quality(dataset, settings))
@@ -246,7 +250,9 @@ def _tiers(judged: Mapping[str, Judged]) -> dict[str, tuple[SegmentRate, ...]] |
     return found or None
 
 
-def _multi(judged: Mapping[str, Judged], settings: DetectorSettings) -> MultiChannelLift | None:
+def _multi(
+    judged: Mapping[str, Judged], paths: Paths, settings: DetectorSettings
+) -> MultiChannelLift | None:
     """One channel against several; what to recommend follows the lift with tier and touch number
     held fixed, and is unknown as long as its interval contains 1."""
     if "multi_channel" not in judged:
@@ -267,7 +273,7 @@ def _multi(judged: Mapping[str, Judged], settings: DetectorSettings) -> MultiCha
         multi_channel_lift=multi.adjusted_lift if enough and multi else None,
         single=single,
         multi=multi,
-        recommendation=_recommended(multi) if enough and multi else "unknown",
+        recommendation=_recommended(multi, paths) if enough and multi else "unknown",
         optimal_channel_count=best,
         buckets=tuple(
             ChannelCount(channels=label, estimate=buckets[label].estimate)
@@ -277,12 +283,23 @@ def _multi(judged: Mapping[str, Judged], settings: DetectorSettings) -> MultiCha
     )
 
 
-def _recommended(multi: RateEstimate) -> str:
-    if multi.stratified_low is not None and multi.stratified_low > 1:
-        return "multi"
-    if multi.stratified_high is not None and multi.stratified_high < 1:
-        return "single"
-    return "unknown"
+def _recommended(multi: RateEstimate, paths: Paths) -> str:
+    low, high = multi.stratified_low, multi.stratified_high
+    if low is None or high is None:
+        return _recommended_beside_nought(multi, paths)
+    return "multi" if low > 1 else "single" if high < 1 else "unknown"
+
+
+def _recommended_beside_nought(multi: RateEstimate, paths: Paths) -> str:
+    """Where one side never converts the ratio has no interval; the test of the same strata has.
+
+    Two-sided at 10 %, as an interval of 90 % would be; exact where conversions are few. What
+    converts at all is then the better one.
+    """
+    p_value = float(stratified_p_values(count_strata(paths)[1])[MULTI_LABELS.index("multi")])
+    if not p_value <= _BOTH_TAILS:  # NaN: no stratum has both
+        return "unknown"
+    return "single" if multi.stratified_lift == 0.0 else "multi"
 
 
 def _bookings(run: Population) -> dict[str, float] | None:

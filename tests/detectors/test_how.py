@@ -2,6 +2,7 @@
 
 import datetime as dt
 import json
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
@@ -14,6 +15,8 @@ from cis_server.domain.dataset import Dataset
 from cis_server.domain.patterns import HowPattern
 from cis_server.domain.rates import SegmentRate
 from cis_server.domain.vocabulary import PatternStatus, Verdict
+
+Draw = Callable[[np.random.Generator, int], np.ndarray]
 
 TIERS = {"tier": lambda rng, size: rng.choice(np.array(["hot", "warm", "cold"]), size)}
 
@@ -144,24 +147,69 @@ def test_several_channels_are_recommended_when_changing_helps() -> None:
     assert found.multi_channel_lift > 1.5
 
 
-def test_single_channels_that_never_convert_are_not_recommended() -> None:
-    """A rate of nought has no ratio to compare with; that is no ratio of one."""
-    drawn = np.full((2000, 5), "email", dtype="<U8")
-    drawn[1000:, 1::2] = "voice"
-    several = np.arange(2000) >= 1000
-    data = outreach(
+def alternating(
+    leads: int,
+    single: float,
+    multi: float,
+    *,
+    share: float = 0.5,
+    columns: dict[str, Draw] | None = None,
+) -> Dataset:
+    """The first share of the leads gets mails only, the others mails and calls in turn.
+
+    `single` is the hazard of the former, `multi` that of the latter from the second touch on.
+    """
+    several = np.arange(leads) >= round(share * leads)
+    drawn = np.full((leads, 5), "email", dtype="<U8")
+    drawn[several, 1::2] = "voice"
+    return outreach(
         seed=8,
-        leads=2000,
+        leads=leads,
+        columns=columns,
         plan=lambda _rng, _lead: drawn,
-        hazard=lambda _lead, touch, _channel: np.where(several & (touch > 0), 0.05, 0.0),
+        hazard=lambda _lead, touch, _channel: np.where(
+            several, multi if touch > 0 else 0.0, single
+        ),
     )
-    found = detect_how(data).multi_channel_lift
+
+
+def test_single_channels_that_never_convert_speak_for_several() -> None:
+    """A rate of nought has no ratio to compare with; that is no ratio of one, nor no answer."""
+    found = detect_how(alternating(2000, 0.0, 0.05)).multi_channel_lift
     assert found is not None
     assert found.single.converted == 0
     assert found.single.sample >= 900
     assert found.multi.converted > 50
-    assert found.recommendation != "single"
+    assert found.multi.stratified_low is None
+    assert found.recommendation == "multi"
     assert found.multi_channel_lift > 2
+
+
+def test_several_channels_that_never_convert_speak_for_one() -> None:
+    found = detect_how(alternating(2000, 0.03, 0.0)).multi_channel_lift
+    assert found is not None
+    assert found.multi.converted == 0
+    assert found.recommendation == "single"
+
+
+def test_nought_of_few_speaks_for_nothing() -> None:
+    """Nought of forty beside one in twenty-five is what chance gives."""
+    found = detect_how(alternating(1500, 0.0, 0.01, share=0.03)).multi_channel_lift
+    assert found is not None
+    assert found.single.sample >= 30
+    assert found.single.converted == 0
+    assert found.multi.converted >= 30
+    assert found.recommendation == "unknown"
+
+
+def test_nought_speaks_for_nothing_where_the_tier_may_be_the_reason() -> None:
+    """Single-channel leads are cold but for five, and no cold lead got several channels."""
+    columns = {"tier": lambda _rng, size: np.where(np.arange(size) < 995, "cold", "hot")}
+    found = detect_how(alternating(2000, 0.0, 0.05, columns=columns)).multi_channel_lift
+    assert found is not None
+    assert (found.single.sample, found.single.converted) == (1000, 0)
+    assert found.multi.converted > 100
+    assert found.recommendation == "unknown"
 
 
 def test_under_thirty_on_a_side_nothing_is_recommended() -> None:
