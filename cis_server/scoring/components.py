@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+from enum import IntEnum
 
 from cis_server.domain.lead import Lead
 from cis_server.domain.scores import Components
@@ -95,21 +96,31 @@ def days_since(date: dt.date | None, as_of: dt.date) -> int:
     return (as_of - date).days
 
 
-def headcount_class(headcount: int, least: int, most: int) -> int:
-    """The smallest head-count that scores as this one does under a profile's range.
+class SizeFit(IntEnum):
+    """How a head-count stands to a profile's range."""
+
+    UNKNOWN = 0
+    BELOW = 1
+    INSIDE = 2
+    ABOVE = 3
+    """Up to four times the largest wanted."""
+    BEYOND = 4
+
+
+def size_fit(headcount: int, least: int, most: int) -> SizeFit:
+    """Where a head-count stands; all that scoring reads of it.
 
     Args:
         headcount: 0 for unknown.
         least, most: the range, see `IcpMatcher`.
     """
     if headcount <= 0:
-        return 0
+        return SizeFit.UNKNOWN
     if headcount < least:
-        return 1
+        return SizeFit.BELOW
     if headcount <= most:
-        return max(least, 1)
-    beyond = int(POINTS.size_above_factor * most) + 1
-    return max(most + 1 if headcount < beyond else beyond, least)
+        return SizeFit.INSIDE
+    return SizeFit.ABOVE if headcount <= POINTS.size_above_factor * most else SizeFit.BEYOND
 
 
 def role_class(days: int) -> int:

@@ -88,6 +88,12 @@ _reference = cast(Callable[[_F], _F], register_jitable)
 
 
 @_reference
+def rounded_score(weighted_sum: float) -> float:
+    """The score of a weighted sum: floor(clip(sum, 0, 100) + 1e-9) (scoring sheet §4)."""
+    return float(math.floor(min(max(weighted_sum, 0.0), 100.0) + FLOOR_GUARD))
+
+
+@_reference
 def score_arithmetic(lead: CodedLead, weights: FiveFloats, p: PointTable) -> Arithmetic:
     """Points, weighted parts, sum, score and tier of one lead (scoring sheet §1, §4, §5, §6).
 
@@ -164,7 +170,7 @@ def score_arithmetic(lead: CodedLead, weights: FiveFloats, p: PointTable) -> Ari
     part_timing = timing / p.max_timing * 100.0 * weights[3]
     part_risk = risk / p.max_risk * 100.0 * weights[4]
     total = part_quality + part_authority + part_fit + part_timing + part_risk
-    score = float(math.floor(min(max(total, 0.0), 100.0) + FLOOR_GUARD))
+    score = rounded_score(total)
 
     tier = 0.0
     if score >= p.hot_from:

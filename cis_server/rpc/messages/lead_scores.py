@@ -2,55 +2,66 @@
 
 The reference is `lead_from_message`, `score_lead` and `score_message`: they check, convert, score
 and build a message, in about 90 µs. Here a lead is read in one pass, its distinct values are
-looked up (`signals`), and what it shares with leads of its kind is looked up too (`score_plans`);
-what is left is to put bytes side by side. The answer is the same message to the last bit. A lead
-that breaks a rule gets no answer here: the reference says what is wrong with it.
+looked up (`signals`), and so are the five components of its score (`score_parts`); what is left is
+to add them up and to put bytes side by side. The answer is the same message to the last bit. A
+lead that breaks a rule gets no answer here: the reference says what is wrong with it.
 
 How to use it: prepare a `PreparedScoring` of the call's `ScoringContext` and ask it for the writer
 of each lead::
 
     writer = prepared.writer(lead.lead_id)
     written = writer.write(lead)                # None: hand the lead to the reference
-    message, plan = written                     # serialised LeadScore without `model`
+    message, score, tier = written              # serialised LeadScore without `model`
     message += writer.model                     # where each score tells its own model
-    plan.score, plan.tier                       # for counts
 """
 
 from __future__ import annotations
 
+import sys
+from collections.abc import Mapping, Sequence
 from operator import attrgetter, gt
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 from cis_client.v1 import core_pb2
+from cis_server.domain.lead import Lead
+from cis_server.domain.scores import Components
 from cis_server.domain.suppression import GateReason
-from cis_server.errors import InvalidInput
+from cis_server.domain.tiers import channels_of_tier, tier_of
+from cis_server.domain.vocabulary import Tier
+from cis_server.rpc.messages.lead_rules import (
+    FIRST_YEAR,
+    LAST_YEAR,
+    MOST_BOUNCES,
+    check_attributes,
+    check_history,
+    check_technologies,
+    longest,
+)
+from cis_server.rpc.messages.lead_tables import LeadTables
 from cis_server.rpc.messages.leads import lead_from_message
-from cis_server.rpc.messages.score_plans import (
-    GATES,
-    NO_GATE,
-    NO_TEXT,
-    SOME_TEXT,
-    USABLE,
-    LeadKind,
-    ScorePlan,
-    score_plan,
-)
+from cis_server.rpc.messages.score_parts import NO_TEXT, SOME_TEXT, USABLE, ScorePart
 from cis_server.rpc.messages.scores import probability_message
-from cis_server.rpc.messages.signals import IrregularError, SignalTables, check
-from cis_server.rpc.messages.values import model_message
-from cis_server.rpc.messages.wire import delimited
-from cis_server.rpc.rule_table import RULES
-from cis_server.rpc.rules import Text, check_item
-from cis_server.scoring.contacts import (
-    is_email_address,
-    is_filled,
-    is_linkedin_profile,
-    is_phone_number,
-)
+from cis_server.rpc.messages.signals import IrregularError
+from cis_server.rpc.messages.values import TIER_NUMBER, model_message
+from cis_server.rpc.messages.wire import delimited, float64
+from cis_server.scoring.contacts import is_email_address, is_linkedin_profile, is_phone_number
 from cis_server.scoring.icp import matcher
+from cis_server.scoring.kernel import rounded_score
+from cis_server.scoring.reasons import MAX_REASONS
+from cis_server.scoring.scorer import channels_of_lead
 from cis_server.scoring.suppression import belongs_to, competitor_set
 from cis_server.serving.memo import Memo
 from cis_server.serving.scoring_answers import ScoringContext
+
+WrittenScore: TypeAlias = tuple[bytes, int, Tier]
+"""A serialised `LeadScore` without `model`, its score and its effective tier."""
+
+Reached: TypeAlias = tuple[Tier, tuple[bool, bool, bool, bool, bool]]
+"""A tier and what contact data there are, see `LeadScoreWriter.assembled`."""
+
+NO_GATE: Final = -1
+GATES: Final = tuple(GateReason)
+"""Why a lead is suppressed; `NO_GATE` when it is not."""
 
 _TEXTS: Final = (
     *("lead_id", "email", "phone", "linkedin_url", "personal_email", "postal_address", "domain"),
@@ -59,16 +70,7 @@ _TEXTS: Final = (
 )
 """Texts that are checked here; every other field is checked where its value is first met."""
 
-
-def _most(field: str) -> int:
-    rule = RULES[f"cis.v1.Lead.{field}"]
-    assert isinstance(rule, Text), field
-    assert rule.least == 0, field
-    assert rule.containing == ("@" if field == "email" else ""), field
-    return rule.most
-
-
-_LONGEST: Final = tuple(map(_most, _TEXTS))
+_LONGEST: Final = tuple(map(longest, _TEXTS))
 _texts: Final = attrgetter(*_TEXTS)
 _facts: Final = attrgetter(
     *("title", "seniority", "industry", "employee_count", "country", "employment_start_date"),
@@ -78,17 +80,37 @@ _facts: Final = attrgetter(
     *("founded_year", "revenue", "total_funding"),
     *("employment_history", "technologies", "attributes"),
 )
+_FINITE: Final = sys.float_info.max
 _EMAIL_STATUSES: Final = frozenset(core_pb2.EmailStatus.values())
 _LEAD_STATUSES: Final = frozenset(core_pb2.LeadStatus.values())
-_UNSUBSCRIBED_STATUS = core_pb2.LEAD_STATUS_UNSUBSCRIBED
-_BOUNCED_STATUS = core_pb2.LEAD_STATUS_BOUNCED
-_UNSUBSCRIBED = GATES.index(GateReason.UNSUBSCRIBED)
-_DO_NOT_CONTACT = GATES.index(GateReason.DO_NOT_CONTACT)
-_COMPETITOR = GATES.index(GateReason.COMPETITOR_DOMAIN)
-_LISTED = GATES.index(GateReason.SUPPRESSION_LIST)
+_INVALID_STATUS: Final = core_pb2.EMAIL_STATUS_INVALID
+_UNSUBSCRIBED_STATUS: Final = core_pb2.LEAD_STATUS_UNSUBSCRIBED
+_BOUNCED_STATUS: Final = core_pb2.LEAD_STATUS_BOUNCED
+_UNSUBSCRIBED: Final = GATES.index(GateReason.UNSUBSCRIBED)
+_DO_NOT_CONTACT: Final = GATES.index(GateReason.DO_NOT_CONTACT)
+_COMPETITOR: Final = GATES.index(GateReason.COMPETITOR_DOMAIN)
+_LISTED: Final = GATES.index(GateReason.SUPPRESSION_LIST)
 
-# LeadScore.lead_id up to its text, by the length of that in bytes.
-_LEAD_ID: Final = (b"", *(delimited(1, bytes(length))[:-length] for length in range(1, 513)))
+_DEAD: Final = Tier.DEAD
+_TIER_OF_SCORE: Final = tuple(map(tier_of, range(101)))
+
+
+def _bytes(**fields: Any) -> bytes:
+    return core_pb2.LeadScore(**fields).SerializeToString()
+
+
+def _heads(number: int, most: int) -> tuple[bytes, ...]:
+    """What stands before a field's payload, by the length of that."""
+    return tuple(delimited(number, bytes(n))[: -n or None] for n in range(most + 1))
+
+
+# Fields of LeadScore, serialised.
+_LEAD_ID: Final = (b"", *_heads(1, 512)[1:])
+_SCORE: Final = tuple(_bytes(score=score) for score in range(101))
+_TIER: Final = tuple(_bytes(tier=TIER_NUMBER[tier]) for tier in sorted(Tier))
+_COMPONENTS: Final = _heads(4, 45)
+_CONTRIBUTIONS: Final = _heads(5, 45)
+_GATE: Final = (*(_bytes(suppressed=True, suppression_reason=gate.value) for gate in GATES), b"")
 
 
 class PreparedScoring:
@@ -101,7 +123,7 @@ class PreparedScoring:
 
     __slots__ = ("_parts", "_tables", "context", "only")
 
-    def __init__(self, context: ScoringContext, tables: SignalTables) -> None:
+    def __init__(self, context: ScoringContext, tables: LeadTables) -> None:
         self.context = context
         self._tables = tables
         self.only = LeadScoreWriter(context, tables) if context.rollout is None else None
@@ -131,58 +153,56 @@ class LeadScoreWriter:
     """
 
     __slots__ = (
+        "_channels",
         "_competitors",
         "_countries",
         "_fundings",
         "_industries",
         "_lists",
-        "_plans",
+        "_parts",
         "_roles",
         "_sizes",
         "_suppression",
+        "_tables",
         "_titles",
-        "_zones",
         "context",
         "model",
     )
 
-    def __init__(self, context: ScoringContext, tables: SignalTables) -> None:
+    def __init__(self, context: ScoringContext, tables: LeadTables) -> None:
         self.context = context
         told = core_pb2.LeadScore(model=model_message(context.model_info))
         self.model = told.SerializeToString()
         day, profile = tables.days[context.as_of], tables.profiles[matcher(context.icp)]
-        self._zones, self._titles = tables.zones, tables.titles
+        self._tables, self._titles = tables, tables.titles
         self._roles, self._fundings = day.role, day.funding
         self._industries, self._sizes = profile.industry, profile.size
         self._countries = profile.country
+        self._parts = tables.parts[context.weights]
         self._suppression, self._lists = context.suppression, len(context.suppression) > 0
         self._competitors = competitor_set(context.competitor_domains)
-        self._plans: dict[tuple[Any, ...], ScorePlan] = Memo(
-            lambda kind: score_plan(LeadKind(*kind), context), tables.budget
+        self._channels: Mapping[Reached, bytes] = Memo(
+            lambda reached: _channels_piece(reached, context.tier_channels), tables.budget
         )
 
-    def write(
-        self, lead: core_pb2.Lead, *, without_zero: bool = False
-    ) -> tuple[bytes, ScorePlan] | None:
-        """The serialised `LeadScore` of a lead, without `model`, and what it shares with others.
+    def write(self, lead: core_pb2.Lead) -> WrittenScore | None:
+        """The score of a lead.
 
         Args:
             lead: as the caller sent it; it is checked here.
-            without_zero: whether the bytes the lead was read from are known to hold no zero byte,
-                hence no U+0000 and no false, 0 or empty text that is set.
 
         Returns:
             None when the lead breaks a rule: `check_item` says which.
         """
         try:
-            return self._written(lead, without_zero)
+            return self._written(lead)
         except IrregularError:
             return None
 
-    def _written(self, lead: core_pb2.Lead, without_zero: bool) -> tuple[bytes, ScorePlan]:
+    def _written(self, lead: core_pb2.Lead) -> WrittenScore:
         # One long function: calling ten small ones would cost as much as what they do.
         texts = _texts(lead)
-        if any(map(gt, map(len, texts), _LONGEST)) or (not without_zero and "\0" in "".join(texts)):
+        if any(map(gt, map(len, texts), _LONGEST)) or "\0" in "".join(texts):
             raise IrregularError
         lead_id, email, phone, linkedin, personal, postal, domain = texts[:7]
         (
@@ -209,22 +229,32 @@ class LeadScoreWriter:
             technologies,
             attributes,
         ) = _facts(lead)
-        if (email and "@" not in email) or email_status not in _EMAIL_STATUSES:
+        if (
+            (email and "@" not in email)
+            or email_status not in _EMAIL_STATUSES
+            or status not in _LEAD_STATUSES
+            or not 0.0 <= revenue <= _FINITE
+            or not 0.0 <= funding <= _FINITE
+            or not 0 <= bounces <= MOST_BOUNCES
+            or not (FIRST_YEAR <= founded <= LAST_YEAR or not founded)
+            or (not founded and lead.HasField("founded_year"))
+        ):
             raise IrregularError
-        if status not in _LEAD_STATUSES:
-            raise IrregularError
-        if bounces or revenue or funding or founded or history or technologies or attributes:
-            _check_rare(lead)
+        tables = self._tables
         if zone:
-            self._zones[zone]
-        if not without_zero:
-            if not founded and lead.HasField("founded_year"):
-                raise IrregularError
-            if not hiring and not lead.HasField("is_hiring"):
-                hiring = None
-        elif not hiring:
+            tables.zones[zone]
+        if history:
+            check_history(history, tables)
+        if technologies:
+            check_technologies(technologies)
+        if attributes:
+            check_attributes(attributes, tables)
+        if not hiring and not lead.HasField("is_hiring"):
             hiring = None
 
+        has_email = USABLE if email and is_email_address(email) else SOME_TEXT if email else NO_TEXT
+        has_phone = (2 if phone_verified else 1) if phone and is_phone_number(phone) else 0
+        has_profile = linkedin != "" and is_linkedin_profile(linkedin)
         if status == _UNSUBSCRIBED_STATUS:
             unsubscribed = True
         competitor = bool(self._competitors) and belongs_to(self._competitors, domain, email)
@@ -241,73 +271,118 @@ class LeadScoreWriter:
             gate = _LISTED
 
         heading = self._titles[title, seniority]
-        fit_industry = self._industries[industry]
-        fit_size = self._sizes[employees]
-        fit_country = self._countries[country]
-        new_role = self._roles[role_start]
-        new_funds = self._fundings[funded]
-        plan = self._plans[
-            email_status,
-            (USABLE if is_email_address(email) else SOME_TEXT) if email else NO_TEXT,
-            (2 if phone_verified else 1) if phone and is_phone_number(phone) else 0,
-            linkedin != "" and is_linkedin_profile(linkedin),
-            personal != "" and is_email_address(personal),
-            heading[0],
-            fit_industry[0],
-            fit_size[0],
-            fit_country[0],
-            new_role[0],
-            hiring,
-            new_funds[0],
-            bounces > 0 or status == _BOUNCED_STATUS,
-            unsubscribed,
-            competitor,
-            heading[3],
-            postal != "" and is_filled(postal),
-            call_register,
+        industry = self._industries[industry]
+        size = self._sizes[employees]
+        country = self._countries[country]
+        role = self._roles[role_start]
+        funds = self._fundings[funded]
+        parts = self._parts
+        has_personal = personal != "" and is_email_address(personal)
+        bounced = bounces > 0 or status == _BOUNCED_STATUS
+        return self.assembled(
+            lead_id.encode(),
+            (
+                parts.quality[email_status, has_email, has_phone, has_profile, has_personal],
+                parts.authority[heading[0]],
+                parts.fit[industry[0], size[0], country[0]],
+                parts.timing[role[0], hiring, funds[0]],
+                parts.risk[bounced, unsubscribed, competitor, heading[3]],
+            ),
+            (heading, heading, industry, size, country, role, funds),
+            (
+                has_email == USABLE and email_status != _INVALID_STATUS,
+                has_phone > 0,
+                has_profile,
+                postal != "" and not postal.isspace(),
+                call_register,
+            ),
             gate,
+            lead if self.context.model is not None else None,
+        )
+
+    def assembled(
+        self,
+        lead_id: bytes,
+        parts: tuple[ScorePart, ScorePart, ScorePart, ScorePart, ScorePart],
+        signals: Sequence[tuple[Any, ...]],
+        contact: tuple[bool, bool, bool, bool, bool],
+        gate: int,
+        lead: core_pb2.Lead | None,
+    ) -> WrittenScore:
+        """Put a score together.
+
+        Args:
+            lead_id: in UTF-8.
+            parts: of the five components, from `PartTables`.
+            signals: the `Signal`s in the order of `SOURCES`; the first counts for nothing.
+            contact: whether there is an address that is not invalid, a phone number, a profile, an
+                address for letters; whether the phone number is on the call register.
+            gate: place in `GATES`, or `NO_GATE`.
+            lead: for the probability; None when there is no model.
+        """
+        quality, authority, fit, timing, risk = parts
+        total = quality[3] + authority[3] + fit[3] + timing[3] + risk[3]
+        score = int(rounded_score(total))
+        tier = _TIER_OF_SCORE[score] if gate == NO_GATE else _DEAD
+        raw = quality[1] + authority[1] + fit[1] + timing[1] + risk[1]
+        weighted = quality[2] + authority[2] + fit[2] + timing[2] + risk[2]
+        pieces = [
+            _LEAD_ID[len(lead_id)],
+            lead_id,
+            _SCORE[score],
+            _TIER[tier],
+            _COMPONENTS[len(raw)],
+            raw,
+            _CONTRIBUTIONS[len(weighted)],
+            weighted,
+            b"\x31" + float64(total) if total else b"",
+            self._parts.weights,
+            _GATE[gate],
+            self._channels[tier, contact],
         ]
-        name = lead_id.encode()
-        pieces = [_LEAD_ID[len(name)], name, plan[0]]
-        if self.context.model is not None:
-            pieces.append(self._probability(lead, plan))
-        signals = (heading, heading, fit_industry, fit_size, fit_country, new_role, new_funds)
-        for source, piece in plan[1]:
+        if lead is not None:
+            pieces.append(self._probability(lead, parts))
+        factors = self._parts.gains
+        for rank in sorted(quality[4] + authority[4] + fit[4] + timing[4] + risk[4])[:MAX_REASONS]:
+            source, piece = factors[rank]
             if source:
                 signal = signals[source]
                 pieces += (signal[1], piece, signal[2])
             else:
                 pieces.append(piece)
-        return b"".join(pieces), plan
+        factors = self._parts.misses
+        for rank in sorted(quality[5] + authority[5] + fit[5] + timing[5] + risk[5])[:MAX_REASONS]:
+            source, piece = factors[rank]
+            if source:
+                signal = signals[source]
+                pieces += (signal[1], piece, signal[2])
+            else:
+                pieces.append(piece)
+        return b"".join(pieces), score, tier
 
-    def _probability(self, lead: core_pb2.Lead, plan: ScorePlan) -> bytes:
+    def _probability(self, lead: core_pb2.Lead, parts: Sequence[ScorePart]) -> bytes:
         """The field `LeadScore.conversion_probability`, serialised."""
         context = self.context
         assert context.model is not None
         known = lead_from_message(lead, "")
-        probability = context.model.probability(known, plan.components, context.as_of)
-        probability = context.model.explained(probability, known, plan.components, context.as_of)
+        points = Components(*(part.points for part in parts))
+        probability = context.model.probability(known, points, context.as_of)
+        probability = context.model.explained(probability, known, points, context.as_of)
         return core_pb2.LeadScore(
             conversion_probability=probability_message(probability, context.model_version)
         ).SerializeToString()
 
 
-def _check_rare(lead: core_pb2.Lead) -> None:
-    """Hold fields that few leads have against their rules.
-
-    Raises:
-        IrregularError: one breaks its rule.
-    """
-    check("bounce_count", lead.bounce_count)
-    check("revenue", lead.revenue)
-    check("total_funding", lead.total_funding)
-    if lead.founded_year:
-        check("founded_year", lead.founded_year)
-    check("technologies", lead.technologies)
-    check("attributes", lead.attributes)
-    check("employment_history", lead.employment_history)
-    for job in lead.employment_history:
-        try:
-            check_item(job, "")
-        except InvalidInput:
-            raise IrregularError from None
+def _channels_piece(reached: Reached, policy: Mapping[str, tuple[str, ...]]) -> bytes:
+    """The fields `LeadScore.tier_channels` and `channels` of leads that can be reached so."""
+    tier, (mailable, phone, profile, postal, call_register) = reached
+    lead = Lead(
+        email="name@host.example" if mailable else None,
+        phone="00000" if phone else None,
+        linkedin_url="host.example/in/name" if profile else None,
+        postal_address="somewhere" if postal else None,
+        call_register_listed=call_register,
+    )
+    return core_pb2.LeadScore(
+        tier_channels=channels_of_tier(tier, policy), channels=channels_of_lead(lead, tier, policy)
+    ).SerializeToString()

@@ -20,8 +20,8 @@ from cis_server.scoring.components import (
     authority_points,
     days_since,
     funding_class,
-    headcount_class,
     role_class,
+    size_fit,
 )
 from cis_server.scoring.icp import MAX_HEADCOUNT, IcpMatcher
 from cis_server.scoring.reasons import (
@@ -103,7 +103,7 @@ class ProfileSignals:
 
     Attributes:
         industry: text -> `Signal`, 1 when it is a target.
-        size: head-count -> `Signal`, the code being the class of the head-count.
+        size: head-count -> `Signal`, the code being the `SizeFit`.
         country: text -> `Signal`, the code being the `CountryFit`.
     """
 
@@ -113,18 +113,18 @@ class ProfileSignals:
         least, most = icp.employee_min, icp.employee_max
 
         def industry(text: str) -> Signal:
-            check("industry", text)
+            check("Lead.industry", text)
             matches = icp.industry_matches(text)
             return Signal(int(matches), *reason_ends("industry", industry_text(text, matches)))
 
         def size(headcount: int) -> Signal:
-            check("employee_count", headcount)
+            check("Lead.employee_count", headcount)
             heads = min(max(headcount, 0), MAX_HEADCOUNT)
             words = size_text(heads, least, most)
-            return Signal(headcount_class(heads, least, most), *reason_ends("company_size", words))
+            return Signal(int(size_fit(heads, least, most)), *reason_ends("company_size", words))
 
         def country(text: str) -> Signal:
-            check("country", text)
+            check("Lead.country", text)
             fit = int(icp.country_fit(text))
             return Signal(fit, *reason_ends("country", country_text(text, fit)))
 
@@ -133,39 +133,15 @@ class ProfileSignals:
         self.country: Mapping[str, Signal] = Memo(country, budget, keeps=is_short)
 
 
-class SignalTables:
-    """The tables of one process.
-
-    Attributes:
-        budget: bounds them together.
-        titles: (title, seniority), each empty when not given -> `TitleSignal`.
-        zones: names of zones, all of them found to be right.
-        days: the day ages are counted to -> `DaySignals`.
-        profiles: prepared profile -> `ProfileSignals`.
-    """
-
-    __slots__ = ("budget", "days", "profiles", "titles", "zones")
-
-    def __init__(self, budget: MemoBudget) -> None:
-        self.budget = budget
-        self.titles: Mapping[tuple[str, str], TitleSignal] = Memo(
-            _title, budget, keeps=lambda key: is_short(key[0])
-        )
-        self.zones: Mapping[str, bool] = Memo(_zone, budget)
-        self.days: Mapping[dt.date, DaySignals] = Memo(lambda day: DaySignals(day, budget), budget)
-        self.profiles: Mapping[IcpMatcher, ProfileSignals] = Memo(
-            lambda icp: ProfileSignals(icp, budget), budget
-        )
-
-
-def check(field: str, value: Any) -> None:
-    """Hold a value against the rule of its field in `cis.v1.Lead`.
+def check(field: str, value: Any) -> bool:
+    """Hold a value against the rule of its field in `cis.v1`: True.
 
     Raises:
         IrregularError: it breaks the rule.
     """
-    if RULES[f"cis.v1.Lead.{field}"](value) is not None:
+    if RULES[f"cis.v1.{field}"](value) is not None:
         raise IrregularError(field)
+    return True
 
 
 def is_short(text: str) -> bool:
@@ -173,21 +149,17 @@ def is_short(text: str) -> bool:
     return len(text) <= 120
 
 
-def _title(key: tuple[str, str]) -> TitleSignal:
+def title_signal(key: tuple[str, str]) -> TitleSignal:
+    """What (title, seniority) say, each empty when not given."""
     title, seniority = key[0] or None, key[1] or None
-    check("title", key[0])
-    check("seniority", key[1])
+    check("Lead.title", key[0])
+    check("Lead.seniority", key[1])
     parsed = parse_title(title)
     points = authority_points(parsed, seniority)
     words = authority_text(title, seniority, parsed, points)
     return TitleSignal(points, *reason_ends("authority", words), parsed.unsuitable)
 
 
-def _zone(name: str) -> bool:
-    check("timezone", name)
-    return True
-
-
 def _days(field: str, text: str, as_of: dt.date) -> int:
-    check(field, text)
+    check(f"Lead.{field}", text)
     return days_since(dt.date.fromisoformat(text) if text else None, as_of)

@@ -18,17 +18,18 @@ from cis_server.domain.top_leads import LeadOrder, RankFilter, RankKey, StoredSc
 from cis_server.errors import DeadlinePassed, InvalidInput, NotFound
 from cis_server.rpc.deadlines import remaining_seconds
 from cis_server.rpc.messages.lead_scores import PreparedScoring
+from cis_server.rpc.messages.lead_tables import LeadTables
 from cis_server.rpc.messages.leads import icp_from_message, lead_from_message
 from cis_server.rpc.messages.scores import (
     rescoring_message,
     score_message,
     top_lead_message,
 )
-from cis_server.rpc.messages.signals import SignalTables
 from cis_server.rpc.messages.values import TIER_OF_NUMBER, instant, model_message
 from cis_server.rpc.pages import page_key, page_token
 from cis_server.rpc.rules import check_request
 from cis_server.rpc.services.batch_scoring import BatchScoring
+from cis_server.rpc.services.score_table import TableScoring
 from cis_server.serving.advisor import Advisor
 from cis_server.serving.held_contexts import HeldContexts
 from cis_server.serving.memo import MemoBudget
@@ -95,8 +96,9 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
         self._top_leads, self._rescorings = top_leads, rescorings
         self._advisor, self._writer, self._clock = advisor, writer, clock
         self._store_seconds = store_seconds
-        tables = SignalTables(MemoBudget())
+        tables = LeadTables(MemoBudget())
         self._contexts = HeldContexts(advisor, lambda context: PreparedScoring(context, tables))
+        self._table_scoring = TableScoring(advisor)
         self._batches = BatchScoring(
             advisor, self._scoring_context, self._persist, store_seconds=store_seconds
         )
@@ -191,6 +193,14 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
             next_page_token="" if following is None else _token_of(wanted, following),
             model=model_message(scoring_context.model_info),
         )
+
+    def ScoreTable(  # noqa: N802
+        self,
+        request_iterator: Iterator[scoring.ScoreTableRequest],
+        context: grpc.ServicerContext,
+    ) -> Iterator[scoring.ScoreTableResponse]:
+        """A table of any length as Arrow IPC, its scores likewise."""
+        return self._table_scoring.answers(request_iterator, context)
 
     def RescoreLeads(  # noqa: N802
         self, request: scoring.RescoreLeadsRequest, context: grpc.ServicerContext
