@@ -1,4 +1,4 @@
-"""Leads as the simulator draws them: distinct people, companies and dates, words mixed as in life."""
+"""Leads as the simulator draws them: distinct people, companies and dates, words as in life."""
 
 from __future__ import annotations
 
