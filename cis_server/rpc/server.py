@@ -121,6 +121,7 @@ class Server:
             waiting=_WAITING_SERVICES,
             inline=HOT_METHODS if _answers_inline(options) else None,
             call_pool=calls,
+            recalls=services.recommendations.recalls,
             quiet=frozenset(HOT_METHODS),
         )
         self._server = grpc.server(

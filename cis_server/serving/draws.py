@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import os
-from collections.abc import Iterable
+import random
 from typing import Final, Protocol
 
 _SCALE = 2.0**-53
@@ -45,17 +45,9 @@ class SeededDraws:
         return (int.from_bytes(self._block[word * 8 : word * 8 + 8], "little") >> 11) * _SCALE
 
 
-class FreshDraws:
-    """Uniform numbers that nothing repeats."""
-
-    __slots__ = ()
-
-    def random(self) -> float:
-        """The next number, uniform on [0, 1), with 53 random bits."""
-        return (int.from_bytes(os.urandom(8), "little") >> 11) * _SCALE
-
-
-FRESH: Final = FreshDraws()
+FRESH: Final[Draws] = (_fresh := random.Random())
+"""Uniform numbers that nothing repeats: seeded by the system, in every process anew."""
+os.register_at_fork(after_in_child=_fresh.seed)
 
 
 def draws_for(lead_id: str | None, *parts: str) -> Draws:
@@ -75,27 +67,33 @@ class DecisionIds:
 
     def __init__(self, *first: str) -> None:
         """Take in the first parts."""
-        self._state = hashlib.blake2b(digest_size=32)
-        _take_in(self._state, first)
+        self._state = hashlib.blake2b(framed(*first), digest_size=32)
 
     def id(self, *parts: str) -> str:
         """What `decision_id` gives for the first parts and these together."""
+        return self.of_framed(framed(*parts))
+
+    def of_framed(self, parts: bytes) -> str:
+        """The same for parts that are `framed` already."""
         state = self._state.copy()
-        _take_in(state, parts)
+        state.update(parts)
         text = state.hexdigest()
         # version 8, free form, and the variant (RFC 9562, 5.8 and 4.1)
         variant = _VARIANTS[int(text[16], 16)]
         return f"{text[:8]}-{text[8:12]}-8{text[13:16]}-{variant}{text[17:20]}-{text[20:32]}"
 
 
+def framed(*parts: str) -> bytes:
+    """Parts as they are hashed, each behind its length."""
+    return b"".join([frame(part) for part in parts])
+
+
+def frame(part: str) -> bytes:
+    """One part as it is hashed: behind its length, so that ("ab",) is not ("a", "b")."""
+    text = part.encode()
+    return len(text).to_bytes(4, "little") + text
+
+
 def digest(*parts: str) -> bytes:
     """32 bytes of BLAKE2b over the parts and their lengths."""
-    state = hashlib.blake2b(digest_size=32)
-    _take_in(state, parts)
-    return state.digest()
-
-
-def _take_in(state: hashlib.blake2b, parts: Iterable[str]) -> None:
-    for part in parts:
-        text = part.encode()
-        state.update(len(text).to_bytes(4, "little") + text)
+    return hashlib.blake2b(framed(*parts), digest_size=32).digest()

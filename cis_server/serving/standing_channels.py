@@ -20,7 +20,7 @@ from cis_server.serving.channels import (
     channels_answer,
     decision_parts,
 )
-from cis_server.serving.draws import DecisionIds, Draws
+from cis_server.serving.draws import DecisionIds, Draws, frame, framed
 from cis_server.serving.exploration import drawn
 
 
@@ -48,8 +48,8 @@ class ChannelsMoments:
     share: float
     """Of exploration."""
     ids: DecisionIds
-    later_parts: tuple[str, ...]
-    """Of the decision's identity, between the drawn number and the channel."""
+    later_parts: bytes
+    """Of the decision's identity, framed: what stands between the drawn number and the channel."""
     decision: DecisionRecord | None
     """The record to log but for what is drawn; None: nothing is logged."""
 
@@ -63,7 +63,8 @@ class ChannelsMoments:
         if self.pool:
             index = drawn(self.propensities, self.best, self.share, draws)
             chosen, propensity = self.pool[index], self.propensities[index]
-        identity = self.ids.id(str(draws.random()), *self.later_parts, chosen or "")
+        number = frame(str(draws.random()))
+        identity = self.ids.of_framed(number + self.later_parts + frame(chosen or ""))
         record = self.decision
         if record is not None and chosen is not None:
             record = replace(
@@ -125,7 +126,7 @@ def standing_channels(
             best=options.best,
             share=policy.exploration_share,
             ids=DecisionIds("channel", request.client_id),
-            later_parts=decision_parts(request, model),
+            later_parts=framed(*decision_parts(request, model)),
             decision=decision,
         ),
     )

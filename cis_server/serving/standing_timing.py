@@ -21,7 +21,7 @@ from typing import Final
 from cis_server.domain.clients import CampaignRecord, ClientRecord
 from cis_server.domain.model_info import ModelInfo
 from cis_server.serving.answers import TimingAnswer
-from cis_server.serving.draws import DecisionIds, Draws
+from cis_server.serving.draws import DecisionIds, Draws, frame, framed
 from cis_server.serving.send_hours import send_hours
 from cis_server.serving.slots import LEAST_REMAINDER, Slot
 from cis_server.serving.timing import (
@@ -67,8 +67,9 @@ class TimingMoments:
     first: Slot
     zone: LeadZone
     ids: DecisionIds
-    later_parts: tuple[str, ...]
-    """Of the decision's identity, between the drawn number and the first window's start."""
+    later_parts: bytes
+    """Of the decision's identity, framed: what stands between the drawn number and the start of the
+    first window, and that start where it does not follow the clock."""
 
     def holds(self, now: dt.datetime) -> bool:
         """Whether the answer may be given at `now`."""
@@ -82,7 +83,10 @@ class TimingMoments:
             local_start = now.astimezone(self.zone.zone).isoformat(timespec="seconds")
             if self.under_way == 0:
                 first = Slot(now, first.end, first.nominal_start, first.cell)
-        identity = self.ids.id(str(draws.random()), *self.later_parts, first.start.isoformat())
+        parts = frame(str(draws.random())) + self.later_parts
+        if first is not self.first:
+            parts += frame(first.start.isoformat())
+        identity = self.ids.of_framed(parts)
         return TimingMoment(identity, inside(first, draws), start, local_start)
 
 
@@ -154,10 +158,11 @@ def standing_timing(
             first=slots[0],
             zone=zone,
             ids=DecisionIds("timing", request.client_id),
-            later_parts=(
+            later_parts=framed(
                 request.channel or "",
                 str(request.touch_number or 0),
                 model.model_version,
+                *(() if place == 0 else (slots[0].start.isoformat(),)),
             ),
         ),
     )

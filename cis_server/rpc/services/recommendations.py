@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
+from typing import Any
+
 import grpc
 
 from cis_client.v1 import recommendation_service_pb2 as recommendation
@@ -12,7 +15,9 @@ from cis_server.rpc.messages.content import content_message
 from cis_server.rpc.messages.prompts import prompt_context_message
 from cis_server.rpc.messages.recommendations import channels_message, timing_message
 from cis_server.rpc.messages.sequences import sequence_message, sequence_request
+from cis_server.rpc.messages.standing_answers import ChannelsBytes, TimingBytes
 from cis_server.rpc.messages.values import TIER_OF_NUMBER, instant
+from cis_server.rpc.recalled import Recall, Recalled, RequestMemory
 from cis_server.serving.advisor import Advisor
 from cis_server.serving.channels import ChannelsRequest
 from cis_server.serving.prompt_context import DEFAULT_LINES
@@ -30,26 +35,64 @@ class RecommendationService(recommendation_grpc.RecommendationServiceServicer):
     def __init__(self, advisor: Advisor, *, store_seconds: float) -> None:
         self._advisor = advisor
         self._store_seconds = store_seconds
+        self._timing = RequestMemory[TimingBytes]()
+        self._channels = RequestMemory[ChannelsBytes]()
+
+    @property
+    def recalls(self) -> Mapping[str, Recall]:
+        """What finds the answers of the methods that keep some, by path."""
+        return {
+            "/cis.v1.RecommendationService/GetTiming": self._recall_timing,
+            "/cis.v1.RecommendationService/GetChannels": self._recall_channels,
+        }
 
     def GetTiming(  # noqa: N802
         self, request: recommendation.GetTimingRequest, context: grpc.ServicerContext
-    ) -> recommendation.GetTimingResponse:
-        """When to contact a lead."""
+    ) -> Any:
+        """When to contact a lead: a `GetTimingResponse`, or one serialised already."""
         asked = _timing_request(request)
-        if asked.lead_id is None:
-            return timing_message(self._advisor.timing(asked))
-        left = remaining_seconds(context, self._store_seconds)
-        return timing_message(self._advisor.timing_of_lead(asked, left))
+        if asked.lead_id is not None:
+            left = remaining_seconds(context, self._store_seconds)
+            return timing_message(self._advisor.timing_of_lead(asked, left))
+        found = self._advisor.standing.timing(asked)
+        if found is not None:
+            raw = request.SerializeToString()
+            self._timing.keep(raw, TimingBytes.of(*found))
+            recalled = self._recall_timing(raw)
+            if recalled is not None:
+                return recalled.answer
+        return timing_message(self._advisor.timing(asked))
 
     def GetChannels(  # noqa: N802
         self, request: recommendation.GetChannelsRequest, context: grpc.ServicerContext
-    ) -> recommendation.GetChannelsResponse:
-        """Through which channel to contact a lead."""
+    ) -> Any:
+        """Through which channel to contact a lead: a `GetChannelsResponse`, or one serialised."""
         asked = _channels_request(request)
-        if asked.lead_id is None:
-            return channels_message(self._advisor.channels(asked))
-        left = remaining_seconds(context, self._store_seconds)
-        return channels_message(self._advisor.channels_of_lead(asked, left))
+        if asked.lead_id is not None:
+            left = remaining_seconds(context, self._store_seconds)
+            return channels_message(self._advisor.channels_of_lead(asked, left))
+        found = self._advisor.standing.channels(asked)
+        if found is not None:
+            raw = request.SerializeToString()
+            self._channels.keep(raw, ChannelsBytes.of(*found))
+            recalled = self._recall_channels(raw)
+            if recalled is not None:
+                return recalled.answer
+        return channels_message(self._advisor.channels(asked))
+
+    def _recall_timing(self, request: bytes) -> Recalled | None:
+        kept = self._timing.get(request)
+        if kept is None:
+            return None
+        moment = self._advisor.standing.timing_moment(kept.footing, kept.moments)
+        return Recalled(kept.footing.key.client_id, kept.at(moment)) if moment else None
+
+    def _recall_channels(self, request: bytes) -> Recalled | None:
+        kept = self._channels.get(request)
+        if kept is None:
+            return None
+        moment = self._advisor.standing.channels_moment(kept.footing, kept.moments)
+        return Recalled(kept.footing.key.client_id, kept.at(moment)) if moment else None
 
     def GetSequence(  # noqa: N802
         self, request: recommendation.GetSequenceRequest, context: grpc.ServicerContext
