@@ -180,13 +180,13 @@ def _settings(args: argparse.Namespace) -> Settings:
 
 def _serve(args: argparse.Namespace, settings: Settings) -> int:
     from cis_server.persistence.database import opened_database
-    from cis_server.persistence.migrate import migrate
+    from cis_server.persistence.schema import ensure_schema
 
     with ExitStack() as stack:
         port = stack.enter_context(reserved_port(settings.host, settings.port))
         url = stack.enter_context(opened_database(settings.database_url, settings.data_dir))
         if settings.database_url is not None:
-            migrate(url)
+            ensure_schema(url)
         environment = {"CIS_DATABASE_URL": url, "CIS_HOST": settings.host}
         children = [
             ChildSpec(

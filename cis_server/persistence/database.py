@@ -24,8 +24,8 @@ def opened_database(url: str | None, data_dir: Path) -> Iterator[str]:
         return
     # Only here: a process that is given a database needs neither.
     from cis_server.persistence.embedded import EmbeddedPostgres
-    from cis_server.persistence.migrate import migrate
+    from cis_server.persistence.schema import ensure_schema
 
     with EmbeddedPostgres(data_dir) as server:
-        migrate(server.url)
+        ensure_schema(server.url)
         yield server.url

@@ -17,6 +17,7 @@ from procrastinate.schema import SchemaManager
 from sqlalchemy import Connection, create_engine, pool, text
 
 from cis_server.persistence.connections import sqlalchemy_url, unavailable_as_such
+from cis_server.persistence.schema import MISSING_TIME_ZONES
 from cis_server.persistence.tables import metadata
 
 # Any number will do as long as every process uses the same.
@@ -103,12 +104,7 @@ def _refresh_time_zones(connection: Connection) -> None:
     if connection.execute(text("SELECT to_regclass('time_zones')")).scalar() is None:
         return
     connection.execute(
-        text(
-            "INSERT INTO time_zones (name) SELECT name FROM pg_timezone_names"
-            " WHERE name !~ '^(posix|right)/'"
-            " AND name NOT IN ('Factory', 'localtime', 'posixrules')"
-            " ON CONFLICT DO NOTHING"
-        )
+        text(f"INSERT INTO time_zones (name) {MISSING_TIME_ZONES} ON CONFLICT DO NOTHING")
     )
 
 
