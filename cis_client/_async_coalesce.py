@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import asyncio
 import math
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final, Protocol
 
 from cis_client._gathering import (
     LEAD_BYTES_MOST,
     WINDOW_SECONDS,
-    Again,
     Group,
     Outcome,
     failure_of,
@@ -46,13 +46,15 @@ class _AsyncBatch(Protocol):
 class _Group(Group["_AwaitedCall"]):
     """Calls that may travel together."""
 
-    __slots__ = ("flushing", "window")
+    __slots__ = ("flushing", "warm", "window")
 
     def __init__(self, shared: Shared) -> None:
         super().__init__(shared)
         self.flushing = False
         """Whether they are looked at by the end of this turn of the loop."""
         self.window: asyncio.TimerHandle | None = None
+        self.warm: asyncio.TimerHandle | None = None
+        """Set while others are expected because a batch has just come back."""
 
 
 class _AwaitedCall:
@@ -81,7 +83,7 @@ class _Flight:
     def __init__(self, calls: list[_AwaitedCall], request_id: str) -> None:
         self.calls, self.request_id = calls, request_id
         self.wanted = len(calls)
-        self.task: asyncio.Task[None] | None = None
+        self.task: asyncio.Task[list[Outcome]] | None = None
 
 
 class AsyncCoalescer:
@@ -93,13 +95,23 @@ class AsyncCoalescer:
         alone: makes a call by itself.
         batch: sends a batch.
         request_id: makes the id of a batch.
+        window_seconds: longest that a call waits for others.
+        warm_seconds: how long after a batch the next call still expects others.
     """
 
+    _loop: asyncio.AbstractEventLoop
+
     def __init__(
-        self, alone: _AsyncAlone, batch: _AsyncBatch, request_id: Callable[[], str]
+        self,
+        alone: _AsyncAlone,
+        batch: _AsyncBatch,
+        request_id: Callable[[], str],
+        *,
+        window_seconds: float = WINDOW_SECONDS,
+        warm_seconds: float = WARM_SECONDS,
     ) -> None:
         self._alone, self._batch, self._request_id = alone, batch, request_id
-        self._loop = asyncio.get_running_loop()
+        self._window_seconds, self._warm_seconds = window_seconds, warm_seconds
         self._groups: dict[Shared, _Group] = {}
         self._flights: set[_Flight] = set()
         self._alarm: asyncio.TimerHandle | None = None
@@ -118,6 +130,7 @@ class AsyncCoalescer:
         if parts is None or len(parts[1]) > LEAD_BYTES_MOST:
             return await self._alone(request, timeout_seconds=seconds)
         shared, lead = parts
+        self._loop = asyncio.get_running_loop()  # not known before: a client may be asked outside
         group = self._groups.get(shared)
         if group is None:
             return await self._first(shared, request, seconds)
@@ -161,7 +174,8 @@ class AsyncCoalescer:
         group.flushing = False
         self._depart(group)
         if group.waiting and group.window is None:
-            group.window = self._loop.call_later(WINDOW_SECONDS, self._window_over, group)
+            group.window = self._loop.call_later(self._window_seconds, self._window_over, group)
+        self._forget(group)
 
     def _window_over(self, group: _Group) -> None:
         group.window = None
@@ -172,51 +186,53 @@ class AsyncCoalescer:
             flight = _Flight(calls, self._request_id())
             for call in calls:
                 call.flight = flight
+            # Not the end of `_fly`: a task that is cancelled early never begins.
             flight.task = self._loop.create_task(self._fly(group, flight))
+            flight.task.add_done_callback(partial(self._landed, group, flight))
             self._flights.add(flight)
         if not group.waiting and group.window is not None:
             group.window.cancel()
             group.window = None
 
-    async def _fly(self, group: _Group, flight: _Flight) -> None:
-        """Sends a batch and hands out what came of it."""
+    async def _fly(self, group: _Group, flight: _Flight) -> list[Outcome]:
+        """Sends a batch; what came of it for each of its callers."""
         calls = flight.calls
-        outcomes: Sequence[Outcome] = [Again.AGAIN] * len(calls)
-        try:
-            left = max(call.deadline for call in calls) - self._loop.time()
-            if left <= 0:
-                raise late(flight.request_id)
-            if len(calls) == 1:
-                outcomes = [await self._alone(calls[0].request, timeout_seconds=left)]
-            else:
-                request = batch_request(group.shared, [call.lead for call in calls])
-                response = await self._batch(
-                    request, timeout_seconds=left, request_id=flight.request_id
-                )
-                outcomes = outcomes_of(response, len(calls))
-        except asyncio.CancelledError:
-            # The client was closed under the calls, or nobody waits any more.
-            for call in calls:
-                call.answer.cancel()
-            raise
-        except Exception as error:
-            outcomes = [failure_of(error, len(calls))] * len(calls)
-        finally:
-            self._flights.discard(flight)
-            self._come_back(group)
-            for call, outcome in zip(calls, outcomes, strict=True):
-                if not call.answer.done():
-                    call.answer.set_result(outcome)
+        left = max(call.deadline for call in calls) - self._loop.time()
+        if left <= 0:
+            raise late(flight.request_id)
+        if len(calls) == 1:
+            return [await self._alone(calls[0].request, timeout_seconds=left)]
+        request = batch_request(group.shared, [call.lead for call in calls])
+        response = await self._batch(request, timeout_seconds=left, request_id=flight.request_id)
+        return outcomes_of(response, len(calls))
 
-    def _come_back(self, group: _Group) -> None:
+    def _landed(self, group: _Group, flight: _Flight, task: asyncio.Task[list[Outcome]]) -> None:
+        """Hands out what came of a batch."""
+        self._flights.discard(flight)
         group.under_way -= 1
         self._depart(group)
-        if group.idle:
-            # Those who are answered now may ask again at once, and go together then.
-            self._loop.call_later(WARM_SECONDS, self._forget, group)
+        if group.warm is not None:
+            group.warm.cancel()
+        # Those who are answered now may ask again at once, and go together then.
+        group.warm = self._loop.call_later(self._warm_seconds, self._cooled, group)
+        error = None if task.cancelled() else task.exception()
+        if task.cancelled() or (error is not None and not isinstance(error, Exception)):
+            # The client was closed under the calls, the program ends, or nobody waits any more.
+            for call in flight.calls:
+                call.answer.cancel()
+            return
+        count = len(flight.calls)
+        outcomes = task.result() if error is None else [failure_of(error, count)] * count
+        for call, outcome in zip(flight.calls, outcomes, strict=True):
+            if not call.answer.done():
+                call.answer.set_result(outcome)
+
+    def _cooled(self, group: _Group) -> None:
+        group.warm = None
+        self._forget(group)
 
     def _forget(self, group: _Group) -> None:
-        if group.idle and self._groups.get(group.shared) is group:
+        if group.idle and group.warm is None and self._groups.get(group.shared) is group:
             del self._groups[group.shared]
 
     def _withdraw(self, call: _AwaitedCall) -> None:

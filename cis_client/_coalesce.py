@@ -64,10 +64,19 @@ class Coalescer:
         alone: makes a call by itself.
         batch: sends a batch.
         request_id: makes the id of a batch.
+        window_seconds: longest that a call waits for others.
     """
 
-    def __init__(self, alone: _Alone, batch: _Batch, request_id: Callable[[], str]) -> None:
+    def __init__(
+        self,
+        alone: _Alone,
+        batch: _Batch,
+        request_id: Callable[[], str],
+        *,
+        window_seconds: float = WINDOW_SECONDS,
+    ) -> None:
         self._alone, self._batch, self._request_id = alone, batch, request_id
+        self._window_seconds = window_seconds
         self._groups: dict[Shared, Group[_BlockedCall]] = {}
         self._lock = threading.Lock()
 
@@ -120,7 +129,7 @@ class Coalescer:
         try:
             if is_first:
                 left = call.deadline - time.monotonic()
-                if call.gate.acquire(timeout=max(0.0, min(WINDOW_SECONDS, left))):
+                if call.gate.acquire(timeout=max(0.0, min(self._window_seconds, left))):
                     return
                 with self._lock:
                     if call in group.waiting:

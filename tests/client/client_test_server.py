@@ -34,6 +34,7 @@ from cis_client.v1.learning_service_pb2 import (
 from cis_client.v1.scoring_service_pb2 import (
     BatchScoreLeadsRequest,
     BatchScoreLeadsResponse,
+    ScoreFailure,
     ScoreLeadRequest,
     ScoreTableRequest,
     ScoreTableResponse,
@@ -63,6 +64,10 @@ class Seen:
     calls: Counter[str] = field(default_factory=Counter)
     peers: Counter[str] = field(default_factory=Counter)
     metadata: list[dict[str, str]] = field(default_factory=list)
+    batches: list[BatchScoreLeadsRequest] = field(default_factory=list)
+    cancelled: Counter[str] = field(default_factory=Counter)
+    release: threading.Event = field(default_factory=threading.Event)
+    """Lets go the calls for clients that are called ``held``."""
     lock: threading.Lock = field(default_factory=threading.Lock)
 
     def note(self, client_id: str, context: grpc.ServicerContext) -> int:
@@ -103,6 +108,9 @@ class Scoring(scoring_service_pb2_grpc.ScoringServiceServicer):
 
     def ScoreLead(self, request: ScoreLeadRequest, context: grpc.ServicerContext) -> LeadScore:
         misbehave(request.client_id, self.seen.note(request.client_id, context), context)
+        self._hold(request.client_id, context)
+        if request.lead.lead_id.startswith("bad"):
+            abort(context, status_of(ERRORS["invalid"]()))
         return LeadScore(
             lead_id=request.lead.lead_id,
             score=len(request.lead.lead_id),
@@ -112,11 +120,30 @@ class Scoring(scoring_service_pb2_grpc.ScoringServiceServicer):
     def BatchScoreLeads(
         self, request: BatchScoreLeadsRequest, context: grpc.ServicerContext
     ) -> BatchScoreLeadsResponse:
+        self.seen.batches.append(request)
         misbehave(request.client_id, self.seen.note(request.client_id, context), context)
+        self._hold(request.client_id, context)
+        ids = [lead.lead_id for lead in request.leads]
         return BatchScoreLeadsResponse(
-            scores=[LeadScore(lead_id=lead.lead_id, score=50) for lead in request.leads],
+            scores=[
+                LeadScore(lead_id=each, score=len(each))
+                for each in ids
+                if not each.startswith("bad")
+            ],
+            failures=[
+                ScoreFailure(index=index, lead_id=each, code=3, message="not told in full")
+                for index, each in enumerate(ids)
+                if each.startswith("bad")
+            ],
             model=ModelInfo(model_version=str(os.getpid())),
         )
+
+    def _hold(self, client_id: str, context: grpc.ServicerContext) -> None:
+        if client_id == "held":
+            while context.is_active() and not self.seen.release.wait(0.005):
+                pass
+            if not context.is_active():
+                self.seen.cancelled[client_id] += 1
 
     def ScoreTable(
         self, request_iterator: Iterator[ScoreTableRequest], context: grpc.ServicerContext
