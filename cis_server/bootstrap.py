@@ -12,8 +12,6 @@ from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING
 
 import structlog
-from procrastinate import App
-from procrastinate.exceptions import ConnectorException
 from sqlalchemy import Engine
 
 from cis_server.domain.live_state import StoredLead
@@ -52,10 +50,10 @@ from cis_server.serving.learning_runs import LearningRuns, Requested
 from cis_server.serving.rescorings import Rescorings
 from cis_server.serving.store import SnapshotStore
 from cis_server.settings import Settings
-from cis_server.worker.queue import defer_learn, deferring_app
-from cis_server.worker.rescore_queue import defer_rescore
 
 if TYPE_CHECKING:
+    from procrastinate import App
+
     from cis_server.worker.learner import Learner
 
 _LOAD_SECONDS = 60.0
@@ -138,37 +136,50 @@ class StoredLeads:
 
 
 class JobQueue:
-    """Queues jobs for the workers; see the port of the same name.
+    """Queues jobs for the workers; see the ports `JobQueue` and `RescoringQueue`.
+
+    Opened when something is queued first: most serving processes never queue anything, and the
+    queue's libraries are not small.
 
     Args:
-        app: opened.
+        database_url: where the queue is.
     """
 
-    def __init__(self, app: App) -> None:
-        self._app = app
+    def __init__(self, database_url: str) -> None:
+        self._url = libpq_url(database_url)
+        self._opening = threading.Lock()
+        self._app: App | None = None
 
     def defer_learn(self, client_id: str, run_id: str) -> None:
         """Queue one client's run."""
-        try:
-            defer_learn(self._app, client_id, run_id)
-        except ConnectorException as error:
-            raise StoreUnavailable("the job queue is away") from error
+        from cis_server.worker.queue import defer_learn
 
-
-class RescoringQueue:
-    """Queues rescorings for the workers; see the port of the same name.
-
-    Args:
-        app: opened.
-    """
-
-    def __init__(self, app: App) -> None:
-        self._app = app
+        with self._opened() as app:
+            defer_learn(app, client_id, run_id)
 
     def defer_rescore(self, client_id: str, run_id: str) -> None:
-        """Queue one run."""
+        """Queue one rescoring."""
+        from cis_server.worker.rescore_queue import defer_rescore
+
+        with self._opened() as app:
+            defer_rescore(app, client_id, run_id)
+
+    def close(self) -> None:
+        """Drop the connections."""
+        if self._app is not None:
+            self._app.close()
+
+    @contextmanager
+    def _opened(self) -> Iterator[App]:
+        from procrastinate.exceptions import ConnectorException
+
+        from cis_server.worker.queue import deferring_app
+
         try:
-            defer_rescore(self._app, client_id, run_id)
+            with self._opening:
+                if self._app is None:
+                    self._app = deferring_app(self._url).open()
+            yield self._app
         except ConnectorException as error:
             raise StoreUnavailable("the job queue is away") from error
 
@@ -206,11 +217,11 @@ def rpc_server(settings: Settings, database_url: str, port: int) -> Iterator[Ser
         stack.callback(decisions.stop)
         bulkhead = Bulkhead(settings.pool_size, waiting=settings.pool_size)
         stack.callback(bulkhead.close)
-        queue = deferring_app(libpq_url(database_url))
-        stack.enter_context(queue.open())
-        runs = LearningRuns(Runs(engine), JobQueue(queue))
+        queue = JobQueue(database_url)
+        stack.callback(queue.close)
+        runs = LearningRuns(Runs(engine), queue)
         stack.callback(runs.close)
-        rescorings = Rescorings(RescoringRuns(engine), RescoringQueue(queue))
+        rescorings = Rescorings(RescoringRuns(engine), queue)
         stack.callback(rescorings.close)
         leads = StoredLeads(engine, bulkhead)
         advisor = Advisor(store, leads, decisions, now)
@@ -270,11 +281,11 @@ def learner(settings: Settings, database_url: str) -> Iterator[Learner]:
     with ExitStack() as stack:
         engine = make_engine(database_url, statement_seconds=settings.statement_seconds)
         stack.callback(engine.dispose)
-        queue = deferring_app(libpq_url(database_url))
-        stack.enter_context(queue.open())
-        requests = LearningRuns(Runs(engine), JobQueue(queue))
+        queue = JobQueue(database_url)
+        stack.callback(queue.close)
+        requests = LearningRuns(Runs(engine), queue)
         stack.callback(requests.close)
-        rescorings = Rescorings(RescoringRuns(engine), RescoringQueue(queue))
+        rescorings = Rescorings(RescoringRuns(engine), queue)
         stack.callback(rescorings.close)
         settings.datasets.mkdir(parents=True, exist_ok=True)
         yield Learner(engine, database_url, settings.datasets, requests, now, rescorings=rescorings)

@@ -9,8 +9,12 @@ import logging
 import re
 import sys
 
-import structlog
-from structlog.typing import EventDict, WrappedLogger
+from cis_server.residency import hidden
+
+# Structlog would load rich for tracebacks that `format_exc_info` has written before it sees them.
+with hidden("rich"):
+    import structlog
+    from structlog.typing import EventDict, WrappedLogger
 
 
 def configure(level: str = "info", *, as_json: bool | None = None, process: str = "") -> None:
