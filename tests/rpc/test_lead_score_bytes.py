@@ -324,8 +324,8 @@ WRONG: dict[str, list[Any]] = {
     "employee_count": [-1, 100_000_001],
     "bounce_count": [-1, 1_000_001],
     "founded_year": [0, 999, 2201],
-    **dict.fromkeys(["revenue", "total_funding"], [math.nan, -1.0, math.inf]),
-    **dict.fromkeys(["email_status", "status"], [1000, -1]),
+    **{key: [math.nan, -1.0, math.inf] for key in ["revenue", "total_funding"]},
+    **{key: [1000, -1] for key in ["email_status", "status"]},
 }
 ANY_TEXT = ["\0", "@" * 3000]
 """What no text may be; addresses hold an @, so that nothing else is wrong with it."""
