@@ -97,6 +97,7 @@ class TextTables:
         self.industries = DistinctTexts()
         self.countries = DistinctTexts()
         self.domains = DistinctTexts()
+        self.zones = DistinctTexts()
         self.attributes = DistinctTexts()
 
 

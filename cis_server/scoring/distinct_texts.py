@@ -120,7 +120,8 @@ class DistinctTexts:
                 values[row] = judge(column.text(row))
 
     def _interned(self, column: TextColumn, numbers: NDArray[np.int64]) -> int:
-        return intern_rows(
+        """The first row that found no place; their number when all did."""
+        done: int = intern_rows(
             column.data,
             column.start,
             column.stop,
@@ -132,6 +133,7 @@ class DistinctTexts:
             self._count,
             numbers,
         )
+        return done
 
     def _known(self, key: Hashable, missing: int) -> NDArray[np.int64]:
         known = self._judged.get(key)

@@ -40,6 +40,8 @@ from cis_server.scoring.icp import country_key, industry_key
 RawValue: TypeAlias = str | float | None
 RawFeatures: TypeAlias = dict[str, RawValue]
 RawColumns: TypeAlias = dict[str, list[RawValue]]
+Slot: TypeAlias = Callable[[RawValue], tuple[int, float]]
+"""Encodes one feature: raw value -> (column or -1, value)."""
 
 ATTRIBUTE: Final = "attribute:"
 """Prefix of features that are CRM columns."""
@@ -119,14 +121,14 @@ def raw_features(lead: Lead, components: Components, as_of: dt.date) -> RawFeatu
         "title_function": title.function,
         "industry": industry_level(lead.industry),
         "size_range": size_range(lead.employee_count),
-        "employee_count_log": _log_headcount(lead.employee_count),
+        "employee_count_log": log_headcount(lead.employee_count),
         "seniority": folded(lead.seniority),
         "country": country_level(lead.country),
         "email_status": lead.email_status.value,
-        "has_email": _flag(is_email_address(lead.email)),
-        "has_phone": _flag(is_phone_number(lead.phone)),
-        "has_linkedin": _flag(is_linkedin_profile(lead.linkedin_url)),
-        "hiring": _flag(lead.is_hiring),
+        "has_email": flag(is_email_address(lead.email)),
+        "has_phone": flag(is_phone_number(lead.phone)),
+        "has_linkedin": flag(is_linkedin_profile(lead.linkedin_url)),
+        "hiring": flag(lead.is_hiring),
         "role_age": age_range(lead.employment_start_date, as_of),
         "funding_age": age_range(lead.latest_funding_date, as_of),
     }
@@ -173,15 +175,15 @@ def raw_columns(
         "title_function": _mapped(lambda text: parse_title(text).function, column("title")),
         "industry": _mapped(industry_level, column("industry")),
         "size_range": _mapped(size_range, heads),
-        "employee_count_log": _mapped(_log_headcount, heads),
+        "employee_count_log": _mapped(log_headcount, heads),
         "seniority": _mapped(folded, column("seniority")),
         "country": _mapped(country_level, column("country")),
         # A lead that says nothing of its address has the status unknown, as in `Lead`.
         "email_status": _mapped(lambda text: folded(text) or "unknown", column("email_status")),
-        "has_email": _mapped(_flag, column("has_email")),
-        "has_phone": _mapped(_flag, column("has_phone")),
-        "has_linkedin": _mapped(_flag, column("has_linkedin")),
-        "hiring": _mapped(_flag, column("is_hiring")),
+        "has_email": _mapped(flag, column("has_email")),
+        "has_phone": _mapped(flag, column("has_phone")),
+        "has_linkedin": _mapped(flag, column("has_linkedin")),
+        "hiring": _mapped(flag, column("is_hiring")),
         "role_age": _ages(column("employment_start_date"), days),
         "funding_age": _ages(column("latest_funding_date"), days),
     }
@@ -214,9 +216,14 @@ class Encoder:
 
     def __init__(self, space: FeatureSpace) -> None:
         self.space = space
-        self._slots: list[tuple[str, Callable[[RawValue], tuple[int, float]]]] = [
+        self._slots: list[tuple[str, Slot]] = [
             (feature.name, _slot(feature, first)) for feature, first in space.offsets()
         ]
+
+    @property
+    def slots(self) -> Sequence[tuple[str, Slot]]:
+        """Name of each feature, and the function that encodes its raw value."""
+        return self._slots
 
     def encode(self, raw: Mapping[str, RawValue]) -> tuple[NDArray[np.int32], NDArray[np.float64]]:
         """As the function `encode`."""
@@ -326,9 +333,13 @@ def size_range(headcount: int | None) -> str | None:
 
 def age_range(date: dt.date | None, as_of: dt.date) -> str | None:
     """Label of the age of a date; None when missing or in the future."""
-    if date is None or date > as_of:
+    return None if date is None else age_label((as_of - date).days)
+
+
+def age_label(days: int) -> str | None:
+    """Label of an age in days; None below 0."""
+    if days < 0:
         return None
-    days = (as_of - date).days
     return next((label for end, label in AGE_RANGES if days < end), "720+ days")
 
 
@@ -348,12 +359,13 @@ def number_of(value: RawValue) -> float | None:
 _GROUPED = re.compile(r"^\s*[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?\s*$")
 
 
-def _log_headcount(headcount: int | None) -> float | None:
-    """log10 of the head-count: firms differ by factors, not by heads."""
+def log_headcount(headcount: int | None) -> float | None:
+    """log10 of the head-count: firms differ by factors, not by heads. None when unknown."""
     return math.log10(headcount) if headcount is not None and headcount > 0 else None
 
 
-def _flag(value: object) -> str | None:
+def flag(value: object) -> str | None:
+    """The level of a yes or no."""
     return None if value is None else "yes" if value else "no"
 
 
@@ -373,8 +385,7 @@ def _ages(dates: Sequence[dt.date | None], days: Sequence[dt.date]) -> list[RawV
     return _mapped(lambda pair: age_range(pair[0], pair[1]), list(pairs))
 
 
-def _slot(feature: Feature, first: int) -> Callable[[RawValue], tuple[int, float]]:
-    """The function that encodes one feature: raw value -> (column or -1, value)."""
+def _slot(feature: Feature, first: int) -> Slot:
     if isinstance(feature, NumericFeature):
         mean, scale = feature.mean, feature.scale
         missing = (first + 1, 1.0) if feature.flags_missing else (-1, 0.0)

@@ -9,7 +9,7 @@ and answers `ASK` where a character beyond ASCII might change the answer: then t
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import Any, Final, TypeVar, cast
+from typing import Any, Final, TypeAlias, TypeVar, cast
 
 import numba
 import numpy as np
@@ -18,6 +18,9 @@ from numpy.typing import NDArray
 
 Bytes = NDArray[np.uint8]
 Places = NDArray[np.int64]
+Integer: TypeAlias = Any
+Flag: TypeAlias = Any
+"""Python's or numpy's: compiled, they are one."""
 
 ASK: Final = 2
 """Neither yes (1) nor no (0): the text has to be read as text."""
@@ -45,19 +48,19 @@ def compiled(signature: object) -> Callable[[_F], _F]:
 
 
 @inlined
-def is_space(byte: int) -> bool:
+def is_space(byte: Integer) -> Flag:
     """Whether an ASCII character is space to `str.isspace` and ``\\s``."""
     return byte == 32 or 9 <= byte <= 13 or 28 <= byte <= 31
 
 
 @inlined
-def is_word(byte: int) -> bool:
+def is_word(byte: Integer) -> Flag:
     """Whether an ASCII character is ``[\\w-]``."""
     return 97 <= byte <= 122 or 65 <= byte <= 90 or 48 <= byte <= 57 or byte == 95 or byte == 45
 
 
 @inlined
-def stripped(data: Bytes, start: int, stop: int) -> tuple[int, int]:
+def stripped(data: Bytes, start: Integer, stop: Integer) -> tuple[Integer, Integer]:
     """The piece without ASCII space around it."""
     while start < stop and is_space(data[start]):
         start += 1
@@ -67,7 +70,7 @@ def stripped(data: Bytes, start: int, stop: int) -> tuple[int, int]:
 
 
 @inlined
-def has_beyond_ascii(data: Bytes, start: int, stop: int) -> bool:
+def has_beyond_ascii(data: Bytes, start: Integer, stop: Integer) -> Flag:
     """Whether any byte is outside ASCII."""
     seen = 0
     for i in range(start, stop):
@@ -76,7 +79,7 @@ def has_beyond_ascii(data: Bytes, start: int, stop: int) -> bool:
 
 
 @inlined
-def email_shape(data: Bytes, start: int, stop: int) -> int:
+def email_shape(data: Bytes, start: Integer, stop: Integer) -> Integer:
     """`cis_server.scoring.contacts.is_email_address`."""
     if start == stop:
         return 0
@@ -106,7 +109,7 @@ def email_shape(data: Bytes, start: int, stop: int) -> int:
 
 
 @inlined
-def phone_shape(data: Bytes, start: int, stop: int) -> int:
+def phone_shape(data: Bytes, start: Integer, stop: Integer) -> Integer:
     """`cis_server.scoring.contacts.is_phone_number`."""
     digits = 0
     beyond = False
@@ -122,7 +125,7 @@ def phone_shape(data: Bytes, start: int, stop: int) -> int:
 
 
 @inlined
-def _follows(data: Bytes, start: int, stop: int, word: Bytes) -> bool:
+def _follows(data: Bytes, start: Integer, stop: Integer, word: Bytes) -> Flag:
     """Whether the piece begins with a word, without regard to case."""
     if stop - start < len(word):
         return False
@@ -151,7 +154,7 @@ _PATHS = (
 
 
 @inlined
-def profile_shape(data: Bytes, start: int, stop: int) -> int:
+def profile_shape(data: Bytes, start: Integer, stop: Integer) -> Integer:
     """`cis_server.scoring.contacts.is_linkedin_profile`."""
     if start == stop:
         return 0
@@ -200,7 +203,7 @@ _MONTH_DAYS = np.array([31, 28, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31], dtype=n
 
 
 @inlined
-def date_days(data: Bytes, start: int, stop: int) -> Any:
+def date_days(data: Bytes, start: Integer, stop: Integer) -> Any:
     """Days since 1970 of a date YYYY-MM-DD, `NO_DATE` of nothing, `BAD_DATE` of anything else.
 
     What `datetime.date.fromisoformat` takes, the form of week dates left out; the count is that of
@@ -244,7 +247,7 @@ _MIX = np.uint64(0x9E3779B97F4A7C15)
 
 
 @inlined
-def text_hash(data: Bytes, start: int, stop: int) -> Any:
+def text_hash(data: Bytes, start: Integer, stop: Integer) -> Any:
     """64-bit FNV-1a (Fowler, Noll, Vo) with its high bits folded in; unsigned."""
     value = _OFFSET
     for i in range(start, stop):
@@ -275,14 +278,14 @@ def intern_rows(
     data: Bytes,
     start: Places,
     stop: Places,
-    first: int,
-    longest: int,
+    first: Integer,
+    longest: Integer,
     slots: NDArray[np.int64],
     offsets: NDArray[np.int64],
     arena: NDArray[np.uint8],
     count: NDArray[np.int64],
     out: NDArray[np.int64],
-) -> int:
+) -> Integer:
     """Number each text of a column, the same text the same number, new ones in order of arrival.
 
     Args:
@@ -363,3 +366,13 @@ def date_rows(data: Bytes, start: Places, stop: Places, out: NDArray[np.int64]) 
     """`date_days` of each row."""
     for i in range(len(start)):
         out[i] = date_days(data, start[i], stop[i])
+
+
+@compiled(numba.void(BYTES, PLACES, PLACES, INTEGERS))
+def after_at_rows(data: Bytes, start: Places, stop: Places, out: NDArray[np.int64]) -> None:
+    """Where what follows the last ``@`` of each row begins; its end when there is none."""
+    for i in range(len(start)):
+        at = stop[i]
+        while at > start[i] and data[at - 1] != 64:
+            at -= 1
+        out[i] = at if at > start[i] else stop[i]
