@@ -105,14 +105,43 @@ def test_intervals_cover_the_truth() -> None:
         assert 0.85 <= count / seeds <= 0.96, (option, count / seeds)
 
 
-def test_the_difference_of_two_policies_covers_too() -> None:
+@pytest.mark.parametrize(
+    ("option", "leads"),
+    # The last three rest on 75, 36 and 29 effective choices.
+    [(1, 500), (1, 120), (0, 250), (0, 120), (2, 120)],
+)
+def test_the_difference_of_two_policies_covers_too(option: int, leads: int) -> None:
+    """One option always, against what was done, which earns 9.12 %."""
+    truth = (0.06, 0.10, 0.04)[option] - (0.82 * 0.10 + 0.10 * 0.06 + 0.08 * 0.04)
     covered = 0
     seeds = 300
     for seed in range(seeds):
-        reward, propensity, choice, lead = planted(seed)
-        # Best always, against what was done: 10 % against 9.2 %.
-        found = policy_difference(reward, propensity, choice == 1, propensity, lead)
+        reward, propensity, choice, lead = planted(seed, leads=leads)
+        found = policy_difference(reward, propensity, choice == option, propensity, lead)
         assert found is not None
-        truth = 0.10 - (0.82 * 0.10 + 0.10 * 0.06 + 0.08 * 0.04)
+        assert found.low <= found.value <= found.high
         covered += found.low <= truth <= found.high
-    assert 0.84 <= covered / seeds <= 0.96, covered / seeds
+    assert 0.85 <= covered / seeds <= 0.97, covered / seeds
+
+
+def test_a_policy_differs_from_itself_by_nothing() -> None:
+    reward, propensity, choice, lead = planted(3)
+    same = policy_difference(reward, propensity, choice == 1, choice == 1, lead)
+    assert same is not None
+    assert (same.value, same.low, same.high) == (0.0, 0.0, 0.0)
+
+
+def test_policies_without_a_choice_in_common_differ_as_two_shares_do() -> None:
+    """Newcombe's method 10 with Jeffreys' intervals instead of Wilson's."""
+    reward = np.array([1] * 30 + [0] * 70 + [1] * 10 + [0] * 190)
+    first = np.arange(300) < 100
+    found = policy_difference(reward, np.ones(300), first, ~first, np.arange(300))
+    assert found is not None
+    ahead, behind = (jeffreys(k, n) for k, n in ((30, 100), (10, 200)))
+    assert found.value == pytest.approx(0.25)
+    assert found.low == pytest.approx(
+        0.25 - np.hypot(0.3 - ahead.low, behind.high - 0.05), abs=0.002
+    )
+    assert found.high == pytest.approx(
+        0.25 + np.hypot(ahead.high - 0.3, 0.05 - behind.low), abs=0.002
+    )
