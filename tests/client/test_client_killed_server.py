@@ -96,10 +96,13 @@ class Load:
 
 
 @pytest.mark.faults
+@pytest.mark.parametrize("coalesce", [False, True])
 def test_kill_9_loses_no_call(
-    free_port: int, two_processes: list[Process], connect: Callable[..., Any]
+    free_port: int, two_processes: list[Process], connect: Callable[..., Any], coalesce: bool
 ) -> None:
-    client = connect(f"127.0.0.1:{free_port}", connections=16, timeout_seconds=20)
+    client = connect(
+        f"127.0.0.1:{free_port}", connections=16, timeout_seconds=20, coalesce=coalesce
+    )
     client.wait_ready()
     request = ScoreLeadRequest(client_id="echo", lead=Lead(lead_id="x"))
     load = Load(lambda: client.score_lead(request), threads=8)
