@@ -6,6 +6,7 @@ import importlib.metadata
 import json
 import math
 import random
+import threading
 import time
 from collections.abc import Callable
 from enum import IntEnum
@@ -95,6 +96,46 @@ def channel_credentials(tls: TlsOptions) -> grpc.ChannelCredentials:
         private_key=tls.client_key,
         certificate_chain=tls.client_certificate,
     )
+
+
+class Connections:
+    """Which connection the next call takes: one with the fewest calls under way, those in turn.
+
+    The kernel deals connections out among the processes of a server at random, so that some get
+    more of them than others. Taking turns alone would load those more; this way a process that is
+    behind is left alone until it has caught up.
+
+    Args:
+        count: how many connections there are.
+    """
+
+    def __init__(self, count: int) -> None:
+        self._under_way = [0] * count
+        self._following = 0
+        self._lock = threading.Lock()
+
+    def take(self) -> int:
+        """The index of the connection for a call that begins."""
+        with self._lock:
+            least = min(self._under_way)
+            try:
+                chosen = self._under_way.index(least, self._following)
+            except ValueError:
+                chosen = self._under_way.index(least)
+            self._under_way[chosen] += 1
+            self._following = chosen + 1
+            return chosen
+
+    def leave(self, index: int) -> None:
+        """Says that a call has ended."""
+        with self._lock:
+            self._under_way[index] -= 1
+
+    def next(self) -> int:
+        """The index of the connection for a stream, which is not counted: it may only wait."""
+        chosen = self.take()
+        self.leave(chosen)
+        return chosen
 
 
 class Attempts:

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 import datetime as dt
-import itertools
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from functools import cached_property
 from types import TracebackType
@@ -20,6 +19,7 @@ from cis_client._async_coalesce import AsyncCoalescer
 from cis_client._methods import HEALTH, Rpc, rpc_of
 from cis_client._transport import (
     Attempts,
+    Connections,
     ReadyWait,
     ServingStatus,
     call_seconds,
@@ -160,16 +160,20 @@ class AsyncUnaryCall(Generic[B, C]):
             CisError: the call failed; the subclass says how.
         """
         attempts = Attempts(self._client.options, self.rpc, timeout_seconds, request_id)
+        connections = self._client._connections
         while True:
-            stub = self._client._in_turn(self._stubs)
+            chosen = connections.take()
             try:
-                answer: C = await stub(
+                answer: C = await self._stubs[chosen](
                     request, timeout=attempts.next_timeout(), metadata=attempts.metadata()
                 )
             except grpc.RpcError as failure:
-                await asyncio.sleep(attempts.pause_after(failure))
+                pause = attempts.pause_after(failure)
             else:
                 return answer
+            finally:
+                connections.leave(chosen)
+            await asyncio.sleep(pause)
 
 
 class AsyncCoalescedCall(AsyncUnaryCall[scoring.ScoreLeadRequest, core.LeadScore]):
@@ -226,7 +230,7 @@ class AsyncStreamCall(Generic[Q, A]):
         """
 
         def start(attempts: Attempts) -> _RunningStream[A]:
-            stub = self._client._in_turn(self._stubs)
+            stub = self._stubs[self._client._connections.next()]
             return stub(request, timeout=attempts.next_timeout(), metadata=attempts.metadata())
 
         attempts = Attempts(self._client.options, self.rpc, timeout_seconds, request_id)
@@ -258,7 +262,7 @@ class AsyncBidiCall(Generic[Q, A]):
         """
 
         def start(attempts: Attempts) -> _RunningStream[A]:
-            stub = self._client._in_turn(self._stubs)
+            stub = self._stubs[self._client._connections.next()]
             return stub(requests, timeout=attempts.next_timeout(), metadata=attempts.metadata())
 
         attempts = Attempts(self._client.options, self.rpc, timeout_seconds, request_id)
@@ -305,9 +309,6 @@ def _bidi(request: type[Q], response: type[A]) -> cached_property[AsyncBidiCall[
     return cached_property(bound)
 
 
-_S = TypeVar("_S")
-
-
 class AsyncClient:
     """Every RPC of the service as a coroutine or asynchronous iterator.
 
@@ -327,7 +328,7 @@ class AsyncClient:
     def __init__(self, options: ClientOptions | None = None) -> None:
         self._options = options if options is not None else ClientOptions()
         self._channels = [_open(self._options) for _ in range(self._options.connections)]
-        self._turn = itertools.count()
+        self._connections = Connections(self._options.connections)
         self._health = AsyncUnaryCall(
             self, HEALTH, StringValue.SerializeToString, Int32Value.FromString
         )
@@ -514,10 +515,6 @@ class AsyncClient:
         traceback: TracebackType | None,
     ) -> None:
         await self.close()
-
-    def _in_turn(self, stubs: list[_S]) -> _S:
-        """The stub whose connection is next."""
-        return stubs[next(self._turn) % len(stubs)]
 
 
 def _open(options: ClientOptions) -> grpc.aio.Channel:

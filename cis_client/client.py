@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import datetime as dt
-import itertools
 import time
 from collections.abc import Callable, Iterator
 from functools import cached_property
@@ -19,6 +18,7 @@ from cis_client._coalesce import Coalescer
 from cis_client._methods import HEALTH, Rpc, rpc_of
 from cis_client._transport import (
     Attempts,
+    Connections,
     ReadyWait,
     ServingStatus,
     call_seconds,
@@ -146,16 +146,20 @@ class UnaryCall(Generic[B, C]):
             CisError: the call failed; the subclass says how.
         """
         attempts = Attempts(self._client.options, self.rpc, timeout_seconds, request_id)
+        connections = self._client._connections
         while True:
-            stub = self._client._in_turn(self._stubs)
+            chosen = connections.take()
             try:
-                answer: C = stub(
+                answer: C = self._stubs[chosen](
                     request, timeout=attempts.next_timeout(), metadata=attempts.metadata()
                 )
             except grpc.RpcError as failure:
-                time.sleep(attempts.pause_after(failure))
+                pause = attempts.pause_after(failure)
             else:
                 return answer
+            finally:
+                connections.leave(chosen)
+            time.sleep(pause)
 
 
 class CoalescedCall(UnaryCall[scoring.ScoreLeadRequest, core.LeadScore]):
@@ -212,7 +216,7 @@ class StreamCall(Generic[Q, A]):
         """
 
         def start(attempts: Attempts) -> _RunningStream[A]:
-            stub = self._client._in_turn(self._stubs)
+            stub = self._stubs[self._client._connections.next()]
             return stub(request, timeout=attempts.next_timeout(), metadata=attempts.metadata())
 
         attempts = Attempts(self._client.options, self.rpc, timeout_seconds, request_id)
@@ -245,7 +249,7 @@ class BidiCall(Generic[Q, A]):
         """
 
         def start(attempts: Attempts) -> _RunningStream[A]:
-            stub = self._client._in_turn(self._stubs)
+            stub = self._stubs[self._client._connections.next()]
             return stub(requests, timeout=attempts.next_timeout(), metadata=attempts.metadata())
 
         attempts = Attempts(self._client.options, self.rpc, timeout_seconds, request_id)
@@ -292,9 +296,6 @@ def _bidi(request: type[Q], response: type[A]) -> cached_property[BidiCall[Q, A]
     return cached_property(bound)
 
 
-_S = TypeVar("_S")
-
-
 class Client:
     """Every RPC of the service as a method, over a few connections of its own.
 
@@ -314,7 +315,7 @@ class Client:
     def __init__(self, options: ClientOptions | None = None) -> None:
         self._options = options if options is not None else ClientOptions()
         self._channels = [_open(self._options) for _ in range(self._options.connections)]
-        self._turn = itertools.count()
+        self._connections = Connections(self._options.connections)
         self._health = UnaryCall(self, HEALTH, StringValue.SerializeToString, Int32Value.FromString)
 
     @property
@@ -517,10 +518,6 @@ class Client:
         traceback: TracebackType | None,
     ) -> None:
         self.close()
-
-    def _in_turn(self, stubs: list[_S]) -> _S:
-        """The stub whose connection is next."""
-        return stubs[next(self._turn) % len(stubs)]
 
 
 def _open(options: ClientOptions) -> grpc.Channel:

@@ -66,9 +66,10 @@ class ClientOptions:
     """Whether calls wait for a connection up to their deadline, so that they outlive a restart of
     the server. Off, a server that cannot be reached is reported at once."""
 
-    connections: int = 8
-    """Connections of this client's own, over which calls go in turn. A connection stays with the
-    server process that accepted it, so that several are needed to reach all processes."""
+    connections: int = 16
+    """Connections of this client's own; a call takes the one with the fewest calls under way. A
+    connection stays with the server process that the kernel gave it, by chance: about four for each
+    process of the server are needed to reach nearly all of them."""
     coalesce: bool = False
     """Whether calls of ``score_lead`` that are made at the same moment travel as one
     ``BatchScoreLeads``. A call that finds none under way is sent at once; later ones wait for it,

@@ -157,8 +157,9 @@ class ClientPolicy(_message.Message):
     0 in a new client, left as stored in a change.
     """
     retention_days: _builtins.int
-    """Days for which events with personal data are kept. Range: 30..3650. Unset: 730 in a new
-    client, left as stored in a change.
+    """Days for which the words of events are kept: bodies and subjects of messages and replies, and
+    payloads of providers. The events and what was measured of them stay. Range: 30..3650. Unset:
+    730 in a new client, left as stored in a change.
     """
     @_builtins.property
     def tier_channels(self) -> _containers.MessageMap[_builtins.str, _core_pb2.ChannelList]:

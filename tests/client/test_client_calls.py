@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import pickle
+import threading
 import time
 from collections.abc import Callable
 from typing import Any
@@ -11,9 +12,12 @@ from typing import Any
 import grpc
 import pytest
 from client_test_server import Running, running
+from hypothesis import given
+from hypothesis import strategies as st
 
 import cis_client
 from cis_client import ServingStatus
+from cis_client._transport import Connections
 from cis_client.v1.core_pb2 import Lead
 from cis_client.v1.learning_service_pb2 import LearnRequest, SetWeightsRequest
 from cis_client.v1.scoring_service_pb2 import (
@@ -39,6 +43,35 @@ def test_calls_go_round_the_connections(server: Running, connect: Connect) -> No
     for _ in range(20):
         client.score_lead(ask())
     assert sorted(server.seen.peers.values()) == [4] * 5
+
+
+def test_a_connection_that_is_behind_is_left_alone(server: Running, connect: Connect) -> None:
+    client = connect(server.target, connections=2, timeout_seconds=20)
+    behind = threading.Thread(target=client.score_lead, args=(ask("held"),))
+    behind.start()
+    while not server.seen.calls["held"]:
+        time.sleep(0.001)
+    for _ in range(10):
+        client.score_lead(ask())
+    server.seen.release.set()
+    behind.join()
+    assert sorted(server.seen.peers.values()) == [1, 10]
+    for _ in range(10):
+        client.score_lead(ask())
+    assert sorted(server.seen.peers.values()) == [6, 15]
+
+
+@given(st.lists(st.integers(0, 30), max_size=60), st.integers(1, 7))
+def test_a_call_takes_a_connection_with_the_fewest_under_way(ends: list[int], count: int) -> None:
+    connections = Connections(count)
+    under_way: list[int] = []
+    for end in ends:
+        chosen = connections.take()
+        counts = [under_way.count(each) for each in range(count)]
+        assert counts[chosen] == min(counts)
+        under_way.append(chosen)
+        if end < len(under_way):
+            connections.leave(under_way.pop(end))
 
 
 @pytest.mark.parametrize(
