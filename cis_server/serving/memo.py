@@ -24,11 +24,16 @@ class MemoBudget:
 
     When there are more, all of them are emptied: what is still needed is soon there again, and
     nothing has to be written down at a look-up to know what that is.
+
+    Attributes:
+        most: that bound.
+        made: entries ever made: look-ups that found nothing.
     """
 
     def __init__(self, most: int = DEFAULT_ENTRIES) -> None:
         self.most = most
-        self._made = 0
+        self.made = 0
+        self._since_emptied = 0
         self._lock = threading.Lock()
         self._memos: weakref.WeakValueDictionary[int, Memo[object, object]] = (
             weakref.WeakValueDictionary()
@@ -47,11 +52,12 @@ class MemoBudget:
     def make_room(self) -> None:
         """Count one more entry, which is about to be added."""
         with self._lock:
-            self._made += 1
-            if self._made > self.most:
+            self.made += 1
+            self._since_emptied += 1
+            if self._since_emptied > self.most:
                 for memo in list(self._memos.values()):
                     memo.clear()
-                self._made = 1
+                self._since_emptied = 1
 
 
 class Memo(dict[K, V], Generic[K, V]):
