@@ -13,6 +13,7 @@ from typing import Any, Final
 import numpy as np
 from numpy.typing import NDArray
 
+from cis_client.v1 import core_pb2
 from cis_server.errors import InvalidInput
 from cis_server.rpc.rule_table import RULES
 from cis_server.rpc.rules import Check, Number, Text
@@ -22,7 +23,7 @@ Rows = NDArray[np.int64]
 
 
 class Violations:
-    """Wrong values by row, in the order in which columns were read."""
+    """Wrong values by row."""
 
     __slots__ = ("_of_row",)
 
@@ -41,10 +42,18 @@ class Violations:
                 self.add(row, field, objection)
 
     def by_row(self) -> dict[int, str]:
-        """What is wrong with each row that cannot be scored, naming the fields."""
-        return {
-            row: str(InvalidInput(*found[0], *found[1:])) for row, found in self._of_row.items()
-        }
+        """What is wrong with each row that cannot be scored, naming the fields in their order."""
+        return {row: _words(found) for row, found in self._of_row.items()}
+
+
+def _words(found: list[tuple[str, str]]) -> str:
+    first, *more = sorted(found, key=lambda each: _PLACE[each[0].partition("[")[0]])
+    return str(InvalidInput(*first, *more))
+
+
+_PLACE: Final = {
+    name: field.number for name, field in core_pb2.Lead.DESCRIPTOR.fields_by_name.items()
+}
 
 
 def rule_of(field: str) -> Check | None:
