@@ -48,6 +48,7 @@ class ClientPolicy:
     tier_channels: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
     """Tier label -> channels allowed; tiers not named keep the default table."""
     retention_days: int = 730
+    """Days for which the words of events are kept."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -10,11 +10,11 @@ from __future__ import annotations
 
 from typing import Final
 
-# Text of the message and of what was said in a call; the rest of a snapshot is measurements.
-_TEXT_KEYS: Final = (
+TEXT_KEYS: Final = (
     *("body", "body_full", "body_preview", "subject", "message_body", "connection_note"),
     *("script_content", "notes", "links"),
 )
+"""Keys of a content snapshot that hold what a message or a call said; the rest is measurements."""
 
 _IN_WINDOW = "(l.{column} >= $2 AND l.{column} <= $3)"
 
@@ -116,7 +116,7 @@ SELECT a.activity_id::text AS activity_id, a.lead_id, a.campaign_id, a.channel, 
        coalesce(a.ab_variant, x.variant) AS ab_variant, a.ai_model_used AS ai_model,
        a.prompt_version,
        cardinality(a.links_included)::bigint AS links,
-       (a.content_snapshot - '{{{",".join(_TEXT_KEYS)}}}'::text[])::text AS content
+       (a.content_snapshot - '{{{",".join(TEXT_KEYS)}}}'::text[])::text AS content
 FROM activities a
 JOIN ({_LEADS_SEEN}) l ON l.lead_id = a.lead_id
 LEFT JOIN ({_ASSIGNED}) x

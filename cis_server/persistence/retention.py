@@ -1,4 +1,4 @@
-"""What outlives its time: expired patterns, old history, old versions, old datasets.
+"""What outlives its time: expired patterns, old history, old versions, old datasets, old texts.
 
 Every statement does nothing the second time.
 """
@@ -16,6 +16,7 @@ from urllib.parse import quote
 from sqlalchemy import Connection, Engine, text
 
 from cis_server.persistence.connections import operator
+from cis_server.persistence.event_texts import remove_texts
 
 ARCHIVE_AFTER: Final = dt.timedelta(days=14)
 """After its validity a pattern is served as stale for as long again, then it is archived."""
@@ -42,6 +43,8 @@ class Removed:
     datasets: int = 0
     audit: int = 0
     health_checks: int = 0
+    texts: int = 0
+    """Events whose words went, see `event_texts`."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +81,9 @@ def clean_up(engine: Engine, datasets: Path, now: dt.datetime) -> Removed:
             health_checks=connection.execute(text(_CHECKS), values).rowcount,
         )
         old = _old_datasets(connection, values)
+    with operator(engine) as connection:
+        connection.execute(text(f"SET LOCAL statement_timeout = '{_LONG_SECONDS}s'"))
+        texts = remove_texts(connection, now)
     # Files after the rows: a row without files would be a promise nobody can keep, files without a
     # row are only room.
     for dataset in old:
@@ -87,6 +93,7 @@ def clean_up(engine: Engine, datasets: Path, now: dt.datetime) -> Removed:
         **{
             **{name: getattr(removed, name) for name in removed.__dataclass_fields__},
             "datasets": len(old),
+            "texts": texts.total,
         }
     )
 
@@ -164,6 +171,7 @@ def _remove_files(dataset: _OldDataset, datasets: Path) -> None:
 def _remove_leftovers(datasets: Path, now: dt.datetime) -> None:
     """Remove what a killed worker left half written."""
     before = (now - _LEFTOVER).timestamp()
-    for folder in datasets.glob("*/.writing-*"):
-        if folder.stat().st_mtime < before:
-            shutil.rmtree(folder, ignore_errors=True)
+    for pattern in (".writing-*", "*/.writing-*"):
+        for folder in datasets.glob(pattern):
+            if folder.stat().st_mtime < before:
+                shutil.rmtree(folder, ignore_errors=True)

@@ -72,7 +72,8 @@ class Upkeep:
         )
 
     def clean_up(self) -> None:
-        """Archive expired patterns, and remove history, versions and datasets that are too old.
+        """Archive expired patterns, and remove history, versions, datasets and words of events
+        that are too old.
 
         Raises:
             StoreUnavailable: the database is away; the queue tries again.
