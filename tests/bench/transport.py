@@ -1,0 +1,218 @@
+"""What stands between the wire and an answer: GetTiming, GetChannels, latency alone, two processes.
+
+    python tests/bench/transport.py [--check]
+
+Each figure is a ratio to the bare echo of the same run, or of one arrangement to another, taken in
+turn. Rates are of one saturated core: 1 / processor time of the server a call. `transport_tries.py`
+compares what grpcio and the interpreter can be set to.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+import timeit
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any, Final
+
+import grpc
+from figures import Figure, report
+from harness import (
+    CHANNELS,
+    CLIENT,
+    ECHO,
+    SCORE,
+    TIMING,
+    Calls,
+    Served,
+    Side,
+    bench_database,
+    called,
+    callers_elsewhere,
+    compared,
+    followers,
+    score_request,
+    server_process,
+)
+
+from cis_client.v1 import core_pb2 as core
+from cis_client.v1 import recommendation_service_pb2 as recommendation
+from cis_server.rpc.interceptor import CallInterceptor
+
+ROUNDS: Final = 7
+SECONDS: Final = 1.5
+FOLLOWERS: Final = 200
+
+
+def figures() -> Iterator[Figure]:
+    """Everything, one after the other."""
+    yield overhead()
+    with bench_database() as (url, _):
+        with server_process(url) as served, callers_elsewhere():
+            yield from rates(served)
+            yield from latencies(served)
+            yield under_followers(served, url)
+        with server_process(url, 0) as one, server_process(url, 1) as two:
+            yield two_processes(one, two)
+
+
+def overhead() -> Figure:
+    """Microseconds that the wrapper of a hot method adds to a servicer that does nothing."""
+    wrapped: dict[str, Any] = {}
+
+    class Taken:
+        def add_registered_method_handlers(self, _: str, handlers: dict[str, Any]) -> None:
+            wrapped.update(handlers)
+
+    def bare(request: Any, _: Any) -> Any:
+        return request
+
+    with ThreadPoolExecutor(1) as pool:
+        around = CallInterceptor(
+            lambda _: None,
+            stream_pool=pool,
+            stream_cap=1,
+            waiting_pool=pool,
+            waiting=frozenset(),
+            quiet=frozenset(("/s/Hot",)),
+            quiet_every=1_000_000_000,
+        ).around(Taken())  # type: ignore[arg-type]
+        handler = grpc.unary_unary_rpc_method_handler(bare)
+        around.add_registered_method_handlers("s", {"Hot": handler})  # type: ignore[attr-defined]
+    call, times, number = wrapped["Hot"].unary_unary, [], 20_000
+    for _ in range(ROUNDS):
+        with_it = timeit.timeit(lambda: call(b"", None), number=number)
+        without = timeit.timeit(lambda: bare(b"", None), number=number)
+        times.append((with_it - without) / number * 1e6)
+    note = "interceptor around a servicer and a check that do nothing"
+    return Figure("interceptor", tuple(times), "µs", bound=5.0, note=note)
+
+
+def rates(served: Served) -> Iterator[Figure]:
+    """Calls a second of one core, relative to the echo."""
+    asked = [
+        Side("echo", served.echo, ECHO, [b""]),
+        Side("GetTiming", served.target, TIMING, timing_requests()),
+        Side("GetChannels", served.target, CHANNELS, channel_requests()),
+    ]
+    taken = compared(asked, served.pid, callers=8, seconds=SECONDS, rounds=ROUNDS)
+    echo = [calls.cpu_microseconds for calls in taken["echo"]]
+    yield Figure("echo, CPU a call", tuple(echo), "µs", note="8 callers, empty message")
+    for name in ("GetTiming", "GetChannels"):
+        own = [calls.cpu_microseconds for calls in taken[name]]
+        yield Figure(f"{name}, CPU a call", tuple(own), "µs")
+        yield Figure(
+            f"{name}, calls/s of the echo's",
+            tuple(e / o for e, o in zip(echo, own, strict=True)),
+            bound=0.9,
+            better="more",
+            note="CPU of the pinned server a call, 8 callers",
+        )
+
+
+def latencies(served: Served) -> Iterator[Figure]:
+    """p99 of one caller alone, relative to the echo."""
+    asked = [
+        Side("echo", served.echo, ECHO, [score_request()]),
+        Side("ScoreLead", served.target, SCORE, [score_request()]),
+        Side("GetTiming", served.target, TIMING, timing_requests()),
+        Side("GetChannels", served.target, CHANNELS, channel_requests()),
+    ]
+    taken = compared(asked, served.pid, callers=1, seconds=SECONDS, rounds=ROUNDS)
+    for side in asked[1:]:
+        for share, bound in ((0.5, None), (0.99, 1.3)):
+            yield Figure(
+                f"{side.name}, p{share * 100:.0f} alone / echo",
+                ratios(taken[side.name], taken["echo"], share),
+                bound=bound,
+                note="one caller on one connection",
+            )
+
+
+def under_followers(served: Served, url: str) -> Figure:
+    """p99 of ScoreLead while many Learn streams are open, relative to none."""
+    side = Side("ScoreLead", served.target, SCORE, [score_request()])
+    found = []
+    for _ in range(3):
+        alone = called(side, served.pid, 1, SECONDS)
+        with followers(served.target, url, FOLLOWERS):
+            among = called(side, served.pid, 1, SECONDS)
+        again = called(side, served.pid, 1, SECONDS)
+        found.append(2 * among.quantile(0.99) / (alone.quantile(0.99) + again.quantile(0.99)))
+    return Figure(
+        f"ScoreLead, p99 with {FOLLOWERS} Learn streams / none",
+        tuple(found),
+        bound=1.5,
+        note="one caller; each stream hears five messages a second",
+    )
+
+
+def two_processes(one: Served, two: Served) -> Figure:
+    """CPU a call of two pinned processes at once, relative to one of them alone.
+
+    With two cores callers share them with the servers, so that calls a second would tell of the
+    callers; processor time of the servers does not.
+    """
+    found = []
+    for _ in range(ROUNDS):
+        alone = called(_score(one), one.pid, 4, SECONDS)
+        both = _at_once(one, two)
+        spent = sum(calls.server_cpu_seconds for calls in both)
+        found.append(spent / sum(calls.count for calls in both) * 1e6 / alone.cpu_microseconds)
+    return Figure(
+        "ScoreLead, CPU a call of two processes / of one",
+        tuple(found),
+        bound=1.1,
+        note="each pinned to a core, 4 callers each, callers on both cores",
+    )
+
+
+def _at_once(*servers: Served) -> list[Calls]:
+    taken: list[Calls] = []
+
+    def call(served: Served) -> None:
+        taken.append(called(_score(served), served.pid, 4, SECONDS))
+
+    threads = [threading.Thread(target=call, args=(served,)) for served in servers]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    return taken
+
+
+def _score(served: Served) -> Side:
+    return Side("ScoreLead", served.target, SCORE, [score_request()])
+
+
+def timing_requests() -> list[bytes]:
+    """What differs by zone, channel and touch, as an engine asks."""
+    return [
+        recommendation.GetTimingRequest(
+            client_id=CLIENT, timezone=zone, channel=channel, touch_number=touch
+        ).SerializeToString()
+        for zone in ("Australia/Sydney", "America/New_York", "Europe/Berlin")
+        for channel in ("email", "linkedin", "voice")
+        for touch in (1, 2, 3)
+    ]
+
+
+def channel_requests() -> list[bytes]:
+    """What differs by tier and channels used."""
+    return [
+        recommendation.GetChannelsRequest(
+            client_id=CLIENT, tier=tier, used_channels=used
+        ).SerializeToString()
+        for tier in (core.TIER_HOT, core.TIER_WARM, core.TIER_COOL)
+        for used in ((), ("email",), ("email", "linkedin"))
+    ]
+
+
+def ratios(own: list[Calls], limit: list[Calls], share: float) -> tuple[float, ...]:
+    """Latencies of one side over those of another, round by round."""
+    return tuple(o.quantile(share) / e.quantile(share) for o, e in zip(own, limit, strict=True))
+
+
+if __name__ == "__main__":
+    sys.exit(report(__doc__, figures()))
