@@ -85,6 +85,9 @@ class CallInterceptor:
             recall = self._recalls.get(method)
             if recall is not None and handler.request_deserializer is not None:
                 codec["request_deserializer"] = _recalling(recall, handler.request_deserializer)
+            reader = getattr(handler.unary_unary, "reads_requests", None)
+            if reader is not None:  # the behaviour reads the bytes itself, on its own thread
+                codec["request_deserializer"] = reader
             unary = self._unary(method, handler.unary_unary)
             pool = self._pool_of(method)
             if pool is not None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -45,6 +46,25 @@ class ScoredColumns:
     """Shape (n, `CODED_WIDTH`): the leads as the kernel read them."""
     probabilities: NDArray[np.float64] | None
     """Shape (n, 3): probability, low, high; None without a model."""
+
+    def placed(self, rows: Integers, n: int, whole: ScoredColumns | None) -> ScoredColumns:
+        """These scores among those of n leads.
+
+        Args:
+            rows: where each of these belongs.
+            n: number of leads in all.
+            whole: the others, changed; None: there are none yet.
+        """
+        parts: dict[str, Any] = {}
+        for name in self.__dataclass_fields__:
+            part = getattr(self, name)
+            known = None if whole is None else getattr(whole, name)
+            if part is not None:
+                if known is None:
+                    known = np.zeros((n, *part.shape[1:]), dtype=part.dtype)
+                known[rows] = part
+            parts[name] = known
+        return ScoredColumns(**parts)
 
 
 def score_columns(

@@ -11,7 +11,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 from numpy.typing import NDArray
@@ -76,6 +76,18 @@ class LeadColumns:
 
     def __len__(self) -> int:
         return len(self.email_status)
+
+    def take(self, rows: Integers) -> LeadColumns:
+        """Some of the leads, over the same texts."""
+        taken: dict[str, Any] = {}
+        for name in self.__dataclass_fields__:
+            column = getattr(self, name)
+            if isinstance(column, TextColumn):
+                taken[name] = column.take(rows)
+            elif isinstance(column, np.ndarray):
+                taken[name] = column[rows]
+        attributes = {key: column.take(rows) for key, column in self.attributes.items()}
+        return LeadColumns(**taken, attributes=attributes)
 
 
 @dataclass(frozen=True, slots=True)

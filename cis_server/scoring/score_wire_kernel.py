@@ -26,6 +26,10 @@ from cis_server.scoring.text_kernel import (
     inlined,
 )
 
+WHOLE: Final = -1
+LEFT_OUT: Final = -2
+"""In place of a score: the message is given whole, or there is none."""
+
 ROOM: Final = 64
 """Bytes enough for what is written of a score besides its id and the pieces."""
 
@@ -96,7 +100,7 @@ def write_scores(
     Args:
         number: of that field, below 16.
         ids, id_start, id_stop: the lead ids.
-        score: shape (n,), 0..100; -1: the whole message is the piece `middle`; -2: nothing.
+        score: shape (n,), 0..100; `WHOLE`: the message is the piece `middle`; `LEFT_OUT`: nothing.
         tier: shape (n,), number of the enumeration, 1..127.
         middle: shape (n,), the piece that follows the tier.
         last: shape (n,), the piece that ends the message of the probability, empty when there is
@@ -112,12 +116,12 @@ def write_scores(
     at = np.int64(0)
     field = number * 8 + 2
     for row in range(len(score)):
-        if score[row] == -2:
+        if score[row] == LEFT_OUT:
             continue
         piece = middle[row]
         first = piece_ends[piece]
         size = piece_ends[piece + 1] - first
-        if score[row] == -1:
+        if score[row] == WHOLE:
             at = _sized(out, at, field, size)
             at = _copied(pieces, first, first + size, out, at)
             continue

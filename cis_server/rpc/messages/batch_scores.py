@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from cis_client.v1 import core_pb2
 from cis_client.v1 import scoring_service_pb2 as scoring
 from cis_server.domain.model_info import ModelInfo
 from cis_server.domain.scores import LeadScore
+from cis_server.domain.vocabulary import Tier
 from cis_server.rpc.messages.scores import (
     basic_score_message,
     score_message,
@@ -37,12 +38,7 @@ def batch_response(
         full: whether each score is told in full.
     """
     rollout = context.rollout
-    if rollout is None:
-        version = context.model_version
-        messages = [_message(score, None, version, full=full) for score in scores]
-        told_by_rollout = 0
-    else:
-        messages, told_by_rollout = _messages_in_parts(scores, context, rollout, full=full)
+    messages, told_by_rollout = score_messages(scores, context, full=full)
     return scoring.BatchScoreLeadsResponse(
         scores=messages,
         failures=sorted(failures, key=lambda failure: failure.index),
@@ -52,6 +48,43 @@ def batch_response(
         model=model_message(context.model_info),
         rollout=_rollout_message(rollout, told_by_rollout) if rollout is not None else None,
     )
+
+
+def score_messages(
+    scores: Sequence[LeadScore], context: ScoringContext, *, full: bool
+) -> tuple[list[core_pb2.LeadScore], int]:
+    """The messages of scores, and how many of them weights being rolled out told."""
+    if context.rollout is not None:
+        return _messages_in_parts(scores, context, context.rollout, full=full)
+    return [_message(score, None, context.model_version, full=full) for score in scores], 0
+
+
+def around_scores(
+    context: ScoringContext,
+    failures: Sequence[scoring.ScoreFailure],
+    tiers: Mapping[Tier, int],
+    total_score: int,
+    told_by_rollout: int,
+) -> bytes:
+    """Everything of the answer but the scores, serialised; the scores' bytes stand beside it.
+
+    Args:
+        context: what the leads were scored with.
+        failures: in any order.
+        tiers: scored leads per effective tier.
+        total_score: sum of the scores.
+        told_by_rollout: how many scores the weights being rolled out told.
+    """
+    count = sum(tiers.values())
+    rollout = context.rollout
+    return scoring.BatchScoreLeadsResponse(
+        failures=sorted(failures, key=lambda failure: failure.index),
+        tier_counts=core_pb2.TierCounts(**{tier.label: tiers.get(tier, 0) for tier in Tier}),
+        mean_score=total_score / count if count else None,
+        weights=weights_message(context.weights),
+        model=model_message(context.model_info),
+        rollout=_rollout_message(rollout, told_by_rollout) if rollout is not None else None,
+    ).SerializeToString()
 
 
 def _messages_in_parts(

@@ -22,15 +22,14 @@ from cis_client.v1 import scoring_service_pb2 as scoring
 from cis_server.domain.vocabulary import EmailStatus, LeadStatus
 from cis_server.rpc.messages.values import number_of
 from cis_server.rpc.rule_table import RULES
-from cis_server.rpc.rules import Entries, Items, Number, Text, check_request, iso_date, zone
+from cis_server.rpc.rules import Entries, Items, Number, Text, iso_date, zone
 from cis_server.scoring.columns import EMAIL_STATUSES, LEAD_STATUSES, LeadColumns, TextTables
 from cis_server.scoring.distinct_texts import TextColumn
 from cis_server.scoring.lead_wire_kernel import Kind, read_leads, split_fields
 from cis_server.scoring.text_kernel import NO_DATE
 
 MOST_LEADS: Final = 10_000
-MOST_FULL: Final = 2_000
-"""Leads of a batch, and of one in the full view; a larger one is parsed, to be refused."""
+"""Leads of a batch; a larger one is parsed, to be refused."""
 _MOST_OTHERS: Final = 64
 _LEADS: Final = scoring.BatchScoreLeadsRequest.DESCRIPTOR.fields_by_name["leads"].number
 _EMPTY_LEAD: Final = scoring.BatchScoreLeadsRequest(leads=[core_pb2.Lead()]).SerializeToString()
@@ -75,11 +74,11 @@ class LeadBatch:
         return scoring.BatchScoreLeadsRequest.FromString(self.body)
 
 
-BatchRequest = LeadBatch | scoring.BatchScoreLeadsRequest
+def batch_request(body: bytes) -> LeadBatch | None:
+    """A request with its leads left unparsed; None for one that is not scored as columns.
 
-
-def batch_request(body: bytes) -> BatchRequest:
-    """Read a request: its leads are left unparsed where they may be scored as columns.
+    Those are requests in the full view, of stored leads, with `persist`, and of nothing or of more
+    than a request may hold: they are parsed as a whole.
 
     Raises:
         DecodeError: the bytes are no message.
@@ -89,23 +88,14 @@ def batch_request(body: bytes) -> BatchRequest:
     other_begin, other_end = np.empty((2, _MOST_OTHERS), dtype=np.int64)
     others = np.zeros(1, dtype=np.int64)
     count = split_fields(data, _LEADS, begin, end, other_begin, other_end, others)
-    if count > 0:
-        places = zip(other_begin[: others[0]].tolist(), other_end.tolist(), strict=False)
-        pieces = [body[first:last] for first, last in places]
-        head = scoring.BatchScoreLeadsRequest.FromString(b"".join((*pieces, _EMPTY_LEAD)))
-        full = head.view == scoring.LEAD_SCORE_VIEW_FULL
-        if not head.persist and (count <= MOST_FULL or not full):
-            return LeadBatch(body, data, begin[:count], end[:count], head)
-    return scoring.BatchScoreLeadsRequest.FromString(body)
-
-
-def check_batch(request: BatchRequest) -> None:
-    """Check a request, see `check_request`; its leads are left to the scoring.
-
-    Raises:
-        InvalidInput: as there.
-    """
-    check_request(request.head if isinstance(request, LeadBatch) else request)
+    if count <= 0:
+        return None
+    places = zip(other_begin[: others[0]].tolist(), other_end.tolist(), strict=False)
+    pieces = [body[first:last] for first, last in places]
+    head = scoring.BatchScoreLeadsRequest.FromString(b"".join((*pieces, _EMPTY_LEAD)))
+    if head.persist or head.view == scoring.LEAD_SCORE_VIEW_FULL:
+        return None
+    return LeadBatch(body, data, begin[:count], end[:count], head)
 
 
 def lead_columns(

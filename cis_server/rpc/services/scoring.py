@@ -28,7 +28,7 @@ from cis_server.rpc.messages.scores import (
 from cis_server.rpc.messages.values import TIER_OF_NUMBER, instant, model_message
 from cis_server.rpc.pages import page_key, page_token
 from cis_server.rpc.rules import check_request
-from cis_server.rpc.services.batch_scoring import BatchScoring
+from cis_server.rpc.services.batch_scoring import BatchCall, BatchScoring
 from cis_server.rpc.services.score_table import TableScoring
 from cis_server.serving.advisor import Advisor
 from cis_server.serving.held_contexts import HeldContexts
@@ -100,7 +100,11 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
         self._contexts = HeldContexts(advisor, lambda context: PreparedScoring(context, tables))
         self._table_scoring = TableScoring(advisor)
         self._batches = BatchScoring(
-            advisor, self._scoring_context, self._persist, store_seconds=store_seconds
+            advisor,
+            self._prepared,
+            self._scoring_context,
+            self._persist,
+            store_seconds=store_seconds,
         )
 
     def ScoreLead(  # noqa: N802
@@ -118,7 +122,7 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
 
     ScoreLead.checks_requests = True  # type: ignore[attr-defined]  # read by `CallInterceptor`
 
-    def _prepared(self, request: scoring.ScoreLeadRequest) -> PreparedScoring:
+    def _prepared(self, request: Request) -> PreparedScoring:
         """What the leads of such a request are scored with.
 
         Raises:
@@ -166,10 +170,14 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
         return score_message(score, scoring_context.model_info, scoring_context.model_version)
 
     def BatchScoreLeads(  # noqa: N802
-        self, request: scoring.BatchScoreLeadsRequest, context: grpc.ServicerContext
-    ) -> scoring.BatchScoreLeadsResponse:
-        """Many leads; one that is wrong fails alone."""
-        return self._batches.scored(request, context)
+        self, request: Any, context: grpc.ServicerContext
+    ) -> Any:
+        """Many leads; one that is wrong fails alone. Takes a `BatchCall`."""
+        return self._batches.answer(request, context)
+
+    # Read by `CallInterceptor`.
+    BatchScoreLeads.reads_requests = BatchCall  # type: ignore[attr-defined]
+    BatchScoreLeads.checks_requests = True  # type: ignore[attr-defined]
 
     def ListTopLeads(  # noqa: N802
         self, request: scoring.ListTopLeadsRequest, context: grpc.ServicerContext
