@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -58,14 +59,30 @@ def normalised_identifier(kind: IdentifierKind, value: str) -> str | None:
     ``www.`` and a trailing point; of a phone number only the digits stay, without the ``00`` that
     dials abroad; a lead id is compared as it is.
     """
-    if kind is IdentifierKind.LEAD_ID:
-        return value or None
-    text = value.strip().lower()
-    if kind is IdentifierKind.PHONE:
-        return _NOT_DIGITS.sub("", text).removeprefix("00") or None
-    if kind is IdentifierKind.DOMAIN:
-        text = text.lstrip("@.").removeprefix("www.").rstrip(".")
-    return text or None
+    return _NORMALISED[kind](value) or None
+
+
+def normalised_email(value: str) -> str:
+    """`normalised_identifier` of an address; empty when nothing is left."""
+    return value.strip().lower()
+
+
+def normalised_phone(value: str) -> str:
+    """`normalised_identifier` of a phone number; empty when nothing is left."""
+    return _NOT_DIGITS.sub("", value).removeprefix("00")
+
+
+def normalised_domain(value: str) -> str:
+    """`normalised_identifier` of a domain; empty when nothing is left."""
+    return value.strip().lower().lstrip("@.").removeprefix("www.").rstrip(".")
+
+
+_NORMALISED: Final[Mapping[IdentifierKind, Callable[[str], str]]] = {
+    IdentifierKind.EMAIL: normalised_email,
+    IdentifierKind.DOMAIN: normalised_domain,
+    IdentifierKind.PHONE: normalised_phone,
+    IdentifierKind.LEAD_ID: str,
+}
 
 
 class GateReason(StrEnum):
@@ -97,9 +114,22 @@ def suppression_key(kind: IdentifierKind, value: str, secret: bytes) -> int:
     Returns:
         An unsigned 64-bit integer.
     """
-    text = f"{kind.value}\0{normalised_identifier(kind, value) or ''}"
-    digest = hashlib.blake2b(text.encode(), digest_size=HASH_BYTES, key=secret).digest()
-    return int.from_bytes(digest, "little")
+    return normalised_key(f"{kind.value}\0", normalised_identifier(kind, value) or "", secret)
+
+
+def normalised_key(kind: str, normalised: str, secret: bytes) -> int:
+    """`suppression_key` of an identifier that is written as it should be.
+
+    Args:
+        kind: the `IdentifierKind`, followed by U+0000.
+        normalised: see `normalised_identifier`.
+        secret: the installation's key, up to 64 bytes.
+    """
+    digest = _blake2b((kind + normalised).encode(), digest_size=HASH_BYTES, key=secret).digest()
+    return _from_bytes(digest, "little")
+
+
+_blake2b, _from_bytes = hashlib.blake2b, int.from_bytes
 
 
 def host_name(text: str) -> str | None:

@@ -7,7 +7,7 @@ client's or the global one): the effective tier is dead and no channel is open.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -18,7 +18,9 @@ from cis_server.domain.suppression import (
     GateReason,
     IdentifierKind,
     host_name,
-    normalised_identifier,
+    normalised_email,
+    normalised_key,
+    normalised_phone,
     suppression_key,
     with_parents,
 )
@@ -37,6 +39,12 @@ class SuppressionIndex:
     """Each sorted ascending."""
     secret: bytes = b""
     """Key of `suppression_key`; needed as soon as a list is not empty."""
+    looks: tuple[_FirstLook, ...] = field(default=(), repr=False, compare=False)
+    """One for each list; made here unless they are handed on."""
+
+    def __post_init__(self) -> None:
+        if len(self.looks) != len(self.lists):
+            object.__setattr__(self, "looks", tuple(map(_FirstLook, self.lists)))
 
     @classmethod
     def build(cls, hashes: Iterable[int] | NDArray[np.uint64], secret: bytes) -> SuppressionIndex:
@@ -60,7 +68,9 @@ class SuppressionIndex:
         """
         if self.lists and other.lists and self.secret != other.secret:
             raise ValueError("suppression lists made with different keys cannot be merged")
-        return SuppressionIndex(self.lists + other.lists, self.secret or other.secret)
+        return SuppressionIndex(
+            self.lists + other.lists, self.secret or other.secret, self.looks + other.looks
+        )
 
     def __len__(self) -> int:
         return sum(len(array) for array in self.lists)
@@ -70,8 +80,15 @@ class SuppressionIndex:
         return self.holds_any((suppression_key(kind, value, self.secret),)) if len(self) else False
 
     def holds_any(self, keys: Sequence[int]) -> bool:
-        """Whether any of the keys is on a list."""
-        return bool(self.held(np.array(keys, dtype=np.uint64)).any())
+        """Whether any of the keys is on a list; made for few keys, see `held` for many."""
+        for look, array in zip(self.looks, self.lists, strict=True):
+            near = [key for key in keys if look.may_hold(key)]
+            if near:
+                wanted = np.array(near, dtype=np.uint64)
+                place = np.minimum(np.searchsorted(array, wanted), len(array) - 1)
+                if (array[place] == wanted).any():
+                    return True
+        return False
 
     def held(self, keys: NDArray[np.uint64]) -> NDArray[np.bool_]:
         """For each key whether it is on a list; same shape."""
@@ -96,17 +113,42 @@ class SuppressionIndex:
     ) -> list[int]:
         """Keys under which a lead could be listed: its addresses, their domains and the domains
         above them, its phone, its company's domain and its id."""
-        names = [(IdentifierKind.LEAD_ID, lead_id)]
-        names += [(IdentifierKind.EMAIL, text) for text in (email, personal_email) if text]
-        if phone:
-            names.append((IdentifierKind.PHONE, phone))
+        secret = self.secret
+        keys = [normalised_key("lead_id\0", lead_id, secret)] if lead_id else []
+        if email and (text := normalised_email(email)):
+            keys.append(normalised_key("email\0", text, secret))
+        if personal_email and (text := normalised_email(personal_email)):
+            keys.append(normalised_key("email\0", text, secret))
+        if phone and (text := normalised_phone(phone)):
+            keys.append(normalised_key("phone\0", text, secret))
         domains = sorted(_domains(domain, email, personal_email))
-        names += [(IdentifierKind.DOMAIN, name) for name in domains]
-        return [
-            suppression_key(kind, value, self.secret)
-            for kind, value in names
-            if normalised_identifier(kind, value)
-        ]
+        keys += [normalised_key("domain\0", name, secret) for name in domains]
+        return keys
+
+
+class _FirstLook:
+    """A bit for each of many ranges of hashes, set where a list has one: most hashes that are not
+    on the list end here. Two to four bytes for an entry of eight."""
+
+    __slots__ = ("_bits", "_shift")
+
+    def __init__(self, hashes: NDArray[np.uint64]) -> None:
+        # 16 to 32 ranges for an entry: one look in 16 at most goes on for nothing.
+        ranges = max(len(hashes).bit_length() + 4, 3)
+        self._shift = 64 - ranges
+        places = hashes >> np.uint64(self._shift)
+        octets = (places >> np.uint64(3)).astype(np.int64)
+        bits = np.left_shift(np.uint8(1), (places & np.uint64(7)).astype(np.uint8))
+        found = np.zeros(1 << (ranges - 3), dtype=np.uint8)
+        if len(hashes):  # sorted, so that those of one octet stand side by side
+            starts = np.flatnonzero(np.diff(octets, prepend=-1))
+            found[octets[starts]] = np.bitwise_or.reduceat(bits, starts)
+        self._bits = found.tobytes()
+
+    def may_hold(self, key: int) -> bool:
+        """False when the list surely does not hold the hash."""
+        place = key >> self._shift
+        return self._bits[place >> 3] >> (place & 7) & 1 == 1
 
 
 NO_SUPPRESSION = SuppressionIndex()
