@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from cis_server.domain.live_state import StoredLead
 from cis_server.domain.runs import LearnOptions, Run
-from cis_server.domain.scores import LeadScore
+from cis_server.domain.scores import LeadScore, StampedScore
 from cis_server.domain.top_leads import RankFilter, RankKey, StoredScore
 from cis_server.errors import StoreUnavailable
 from cis_server.persistence.clients import Clients
@@ -24,7 +24,7 @@ from cis_server.persistence.connections import libpq_url, make_engine, tenant
 from cis_server.persistence.decisions import Decisions
 from cis_server.persistence.experiments import Experiments
 from cis_server.persistence.health import HealthReader
-from cis_server.persistence.leads import get_leads, write_scores
+from cis_server.persistence.leads import get_leads, write_stamped_scores
 from cis_server.persistence.live_state import PostgresSnapshotSource
 from cis_server.persistence.patterns import PatternHistory
 from cis_server.persistence.recommendations import Recommendations
@@ -48,6 +48,7 @@ from cis_server.serving.decisions import DecisionLog
 from cis_server.serving.experiments import Experimenter
 from cis_server.serving.learning_runs import LearningRuns, Requested
 from cis_server.serving.rescorings import Rescorings
+from cis_server.serving.score_commits import ScoreCommits
 from cis_server.serving.store import SnapshotStore
 from cis_server.settings import Settings
 
@@ -59,6 +60,9 @@ if TYPE_CHECKING:
 _LOAD_SECONDS = 60.0
 """Longest wait for the first snapshot before the process gives up and is started anew."""
 
+_WAITING_CALLERS = 6
+"""Of the eight threads that score, two always find their answers in memory."""
+
 
 def now() -> dt.datetime:
     """The clock of every process."""
@@ -66,7 +70,7 @@ def now() -> dt.datetime:
 
 
 class StoredLeads:
-    """Reads and writes of stored leads for calls that name them, bounded by a bulkhead.
+    """Reads of stored leads for calls that name them, bounded by a bulkhead.
 
     Args:
         engine: connections to the database.
@@ -103,6 +107,19 @@ class StoredLeads:
 
         return self._bulkhead.call(read, timeout_seconds)
 
+
+class StoredScores:
+    """Writes scores with their leads, those of concurrent calls together.
+
+    Args:
+        engine: connections to the database.
+        bulkhead: bounds how many callers wait.
+    """
+
+    def __init__(self, engine: Engine, bulkhead: Bulkhead) -> None:
+        self._engine = engine
+        self._commits = ScoreCommits(self._store, bulkhead)
+
     def write_scores(
         self,
         client_id: str,
@@ -117,22 +134,28 @@ class StoredLeads:
     ) -> frozenset[str]:
         """Ids of the leads whose scores are stored now; see the port `ScoreWriter`."""
         instant = dt.datetime.combine(as_of, dt.time(), dt.UTC)
+        stamped = [
+            StampedScore(
+                score=score,
+                scored_at=scored_at,
+                as_of=instant,
+                scorer_version=version,
+                weights_version=weights_version,
+                probability_version=probability_version,
+            )
+            for score in scores
+        ]
+        return self._commits.write(client_id, stamped, timeout_seconds)
 
-        def write() -> frozenset[str]:
-            with tenant(self._engine, client_id, statement_seconds=timeout_seconds) as connection:
-                written = write_scores(
-                    connection,
-                    client_id,
-                    scores,
-                    scored_at=scored_at,
-                    as_of=instant,
-                    scorer_version=version,
-                    weights_version=weights_version,
-                    probability_version=probability_version,
-                )
-            return frozenset(written)
+    def close(self) -> None:
+        """Take no more scores."""
+        self._commits.close()
 
-        return self._bulkhead.call(write, timeout_seconds)
+    def _store(
+        self, client_id: str, scores: Sequence[StampedScore], seconds: float
+    ) -> Sequence[str]:
+        with tenant(self._engine, client_id, statement_seconds=seconds) as connection:
+            return write_stamped_scores(connection, client_id, scores)
 
 
 class JobQueue:
@@ -215,8 +238,10 @@ def rpc_server(settings: Settings, database_url: str, port: int) -> Iterator[Ser
         decisions = DecisionLog(Decisions(engine), store.health)
         decisions.start()
         stack.callback(decisions.stop)
-        bulkhead = Bulkhead(settings.pool_size, waiting=settings.pool_size)
+        bulkhead = Bulkhead(settings.pool_size, waiting=_WAITING_CALLERS)
         stack.callback(bulkhead.close)
+        scores = StoredScores(engine, bulkhead)
+        stack.callback(scores.close)
         queue = JobQueue(database_url)
         stack.callback(queue.close)
         runs = LearningRuns(Runs(engine), queue)
@@ -228,7 +253,7 @@ def rpc_server(settings: Settings, database_url: str, port: int) -> Iterator[Ser
         services = Services(
             scoring=ScoringService(
                 advisor,
-                leads,
+                scores,
                 now,
                 top_leads=leads,
                 rescorings=rescorings,

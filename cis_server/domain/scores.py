@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import datetime as dt
 from dataclasses import dataclass
 from typing import Final
 
@@ -119,3 +120,19 @@ class LeadScore:
     """None until a model is live."""
     reasons: tuple[Reason, ...] = ()
     """Up to three strongest positive, then up to three strongest negative factors."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StampedScore:
+    """A score with what it was made by, as it is stored."""
+
+    score: LeadScore
+    scored_at: dt.datetime
+    """When it was made, aware."""
+    as_of: dt.datetime
+    """Instant it holds for, aware."""
+    scorer_version: str
+    weights_version: str = ""
+    """Empty for the defaults."""
+    probability_version: str = ""
+    """Of the propensity model; empty without one."""

@@ -12,7 +12,7 @@ from sqlalchemy import Connection, Row, text
 
 from cis_server.domain.lead import Job, Lead
 from cis_server.domain.live_state import StoredLead
-from cis_server.domain.scores import ConversionProbability, LeadScore
+from cis_server.domain.scores import ConversionProbability, LeadScore, StampedScore
 from cis_server.domain.vocabulary import EmailStatus, LeadStatus, Tier
 
 # Columns that a caller states; the field of the domain object has the same name.
@@ -130,6 +130,27 @@ def write_scores(
     weights_version: str = "",
     probability_version: str = "",
 ) -> list[str]:
+    """`write_stamped_scores` of scores that were made together."""
+    return write_stamped_scores(
+        connection,
+        client_id,
+        [
+            StampedScore(
+                score=score,
+                scored_at=scored_at,
+                as_of=as_of,
+                scorer_version=scorer_version,
+                weights_version=weights_version,
+                probability_version=probability_version,
+            )
+            for score in scores
+        ],
+    )
+
+
+def write_stamped_scores(
+    connection: Connection, client_id: str, scores: Sequence[StampedScore]
+) -> list[str]:
     """Store scores in one statement; gives back the ids of the leads that exist.
 
     The lifecycle status changes from new or enriched to scored and in no other way. The components
@@ -139,53 +160,71 @@ def write_scores(
         connection: with the rights of `Role.APP` on the client.
         client_id: the client.
         scores: any number, each lead at most once.
-        scored_at: time of the scoring.
-        as_of: instant the scores are for.
-        scorer_version: version of the scorer.
-        weights_version: version of the weights; empty for the defaults.
-        probability_version: version of the propensity model; empty without one.
     """
-    rows = [
-        {
-            "lead_id": score.lead_id,
-            "score": score.score,
-            "tier": score.tier.label,
-            "components": score.components.as_dict(),
-            "weights": score.weights.as_dict(),
-            "source": score.weights_source.value,
-            **_probability_row(score.conversion_probability),
-        }
-        for score in scores
-    ]
+    # Hardly any differ in what they were made by: that is sent once.
+    stamps: dict[tuple[dt.datetime, dt.datetime, str, str, str], int] = {}
+    rows = []
+    for stamped in scores:
+        score = stamped.score
+        stamp = (
+            stamped.scored_at,
+            stamped.as_of,
+            stamped.scorer_version,
+            stamped.weights_version,
+            stamped.probability_version,
+        )
+        rows.append(
+            {
+                "lead_id": score.lead_id,
+                "score": score.score,
+                "tier": score.tier.label,
+                "components": score.components.as_dict(),
+                "weights": score.weights.as_dict(),
+                "source": score.weights_source.value,
+                "stamp": stamps.setdefault(stamp, len(stamps)),
+                **_probability_row(score.conversion_probability),
+            }
+        )
     written = connection.execute(
         text(
             "UPDATE leads l SET score = r.score, tier = r.tier, components = r.components,"
             " weights_used = r.weights, weights_source = r.source,"
-            " weights_version = :weights_version, conversion_probability = r.probability,"
+            " weights_version = s.weights_version, conversion_probability = r.probability,"
             " probability_low = r.low, probability_high = r.high, probability_target = r.target,"
             " probability_version = CASE WHEN r.probability IS NOT NULL"
-            " THEN :probability_version END, scored_at = :scored_at, score_as_of = :as_of,"
-            " scorer_version = :version,"
+            " THEN s.probability_version END, scored_at = s.scored_at, score_as_of = s.as_of,"
+            " scorer_version = s.scorer_version,"
             " status = CASE WHEN l.status IN ('new', 'enriched') THEN 'scored' ELSE l.status END,"
             " components_at_first_touch = CASE WHEN l.components_at_first_touch IS NULL"
             " AND l.first_contacted_at IS NULL AND NOT EXISTS (SELECT FROM activities a"
             " WHERE a.client_id = :client AND a.lead_id = l.lead_id AND a.action = 'sent')"
             " THEN r.components ELSE l.components_at_first_touch END"
             " FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (lead_id text, score smallint,"
-            " tier text, components jsonb, weights jsonb, source text,"
+            " tier text, components jsonb, weights jsonb, source text, stamp integer,"
             " probability double precision, low double precision, high double precision,"
             " target text)"
+            " JOIN jsonb_to_recordset(CAST(:stamps AS jsonb)) AS s (stamp integer,"
+            " scored_at timestamptz, as_of timestamptz, scorer_version text,"
+            " weights_version text, probability_version text) USING (stamp)"
             " WHERE l.client_id = :client AND l.lead_id = r.lead_id AND l.deleted_at IS NULL"
             " RETURNING l.lead_id"
         ),
         {
             "client": client_id,
             "rows": json.dumps(rows),
-            "scored_at": scored_at,
-            "as_of": as_of,
-            "version": scorer_version,
-            "weights_version": weights_version,
-            "probability_version": probability_version,
+            "stamps": json.dumps(
+                [
+                    {
+                        "stamp": number,
+                        "scored_at": scored_at.isoformat(),
+                        "as_of": as_of.isoformat(),
+                        "scorer_version": scorer,
+                        "weights_version": weights,
+                        "probability_version": probability,
+                    }
+                    for (scored_at, as_of, scorer, weights, probability), number in stamps.items()
+                ]
+            ),
         },
     )
     return list(written.scalars())

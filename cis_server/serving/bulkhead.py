@@ -8,9 +8,10 @@ may wait at once, so that the others always find a free thread.
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from concurrent.futures import TimeoutError as FutureTimeoutError
+from contextlib import contextmanager
 from typing import TypeVar
 
 from cis_server.errors import StoreUnavailable
@@ -23,7 +24,8 @@ class Bulkhead:
 
     Args:
         threads: calls that run at once.
-        waiting: callers that may wait at once, those whose call is running included.
+        waiting: callers that may wait at once, those whose call is running and those that hold a
+            `place` included.
     """
 
     def __init__(self, threads: int, waiting: int) -> None:
@@ -37,9 +39,7 @@ class Bulkhead:
             StoreUnavailable: too many callers wait already, or the work took too long. Work that
                 has begun goes on; its result is dropped.
         """
-        if not self._places.acquire(blocking=False):
-            raise StoreUnavailable("too many calls wait for the database", 0.1)
-        try:
+        with self.place():
             future: Future[Result] = self._pool.submit(work)
             try:
                 return future.result(timeout_seconds)
@@ -48,6 +48,18 @@ class Bulkhead:
                 raise StoreUnavailable(
                     f"the database did not answer within {timeout_seconds * 1e3:.0f} ms"
                 ) from None
+
+    @contextmanager
+    def place(self) -> Iterator[None]:
+        """One of the places of waiting callers, for as long as the context lasts.
+
+        Raises:
+            StoreUnavailable: all are taken.
+        """
+        if not self._places.acquire(blocking=False):
+            raise StoreUnavailable("too many calls wait for the database", 0.1)
+        try:
+            yield
         finally:
             self._places.release()
 
