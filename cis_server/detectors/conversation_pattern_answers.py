@@ -13,6 +13,7 @@ RESPONSE_EDGES = (5.0, 60.0, 240.0, 1440.0)
 RESPONSE_LABELS = ("<5min", "<1h", "<4h", "<24h", ">=24h")
 _SAME_MESSAGE = "1m"
 """A touch and its entry in the thread may be stamped by two clocks."""
+_COLUMNS = ("lead_id", "channel", "occurred_at", "activity_id", "action", "template_id")
 
 
 def response_minutes(threads: Threads) -> pl.DataFrame:
@@ -61,15 +62,9 @@ def answers_to_objections(dataset: Dataset, threads: Threads) -> pl.DataFrame:
         "row", "lead_id", "channel", "sent_at"
     )
     touches = (
-        dataset.activities.select(
-            "lead_id",
-            "channel",
-            "occurred_at",
-            "activity_id",
-            "action",
-            "content",
-            template="template_id",
-        )
+        dataset.columns("activities", _COLUMNS)
+        .rename({"template_id": "template"})
+        .with_columns(activity=pl.int_range(pl.len(), dtype=pl.UInt32))
         .filter(pl.col("action") == Action.SENT.value)
         .join(sent.select("lead_id", "channel").unique(), on=["lead_id", "channel"], how="semi")
         .sort("occurred_at", "activity_id")
@@ -84,9 +79,14 @@ def answers_to_objections(dataset: Dataset, threads: Threads) -> pl.DataFrame:
         check_sortedness=False,
     )
     # Read here, because only few of the touches are answers to an objection.
-    angle = pl.col("content").str.json_path_match("$.angles[0]")
+    known = written.drop_nulls("activity").select("row", "activity")
+    content = dataset.rows("activities", ("content",), known["activity"])
+    angles = known.hstack(content).select(
+        "row", angle=pl.col("content").str.json_path_match("$.angles[0]")
+    )
     return (
-        first.join(written.select("row", "template", angle=angle), on="row", how="left")
+        first.join(written.select("row", "template"), on="row", how="left")
+        .join(angles, on="row", how="left")
         .with_columns(pl.col("template").fill_null(""))
         .select("thread", "objection", "template", "angle")
         .sort("thread", "objection")

@@ -98,9 +98,8 @@ class _Credited:
 
 def _traced(dataset: Dataset, closed: pl.DataFrame) -> pl.DataFrame:
     """Touches of the deals all of whose touches are in the dataset, by deal and time."""
-    touches = dataset.activities.select(
-        "lead_id", "activity_id", "channel", "occurred_at", "action"
-    )
+    columns = ("lead_id", "activity_id", "channel", "occurred_at", "action")
+    touches = dataset.columns("activities", columns)
     touches = touches.filter(pl.col("action") == Action.SENT.value).drop("action")
     deals = closed.select(
         "deal_id", "lead_id", "created_at", "won", "revenue", "touches_before_deal"

@@ -60,14 +60,16 @@ class Population:
         leads: one row a lead of the run, ordered by `lead_id`, with the columns of the dataset and
             `lead` (row number), `label`, `outcome_at`, `contacted_at` (first contact, or the first
             touch seen), `touches` (in the window).
-        touches: one row an outbound touch of the run, ordered by lead, time and id, with those
-            columns of the dataset that detectors read of a touch and `lead` (row in `leads`),
-            `position` (1, 2, ... within the run), `touch_number` (filled from `position` where
-            missing), `label` and `tier` of the lead, `resolved`, `success` (the conversion is
-            credited to it), and `hour_known`, `weekday_known`, `gap_known` (precise enough, and
-            the local time is known).
+        touches: one row an outbound touch of the run, ordered by lead, time and id: `lead` (row in
+            `leads`), `position` (1, 2, ... within the run), `touch_number` (filled from `position`
+            where missing), `label` and `tier` of the lead, `resolved`, `success` (the conversion
+            is credited to it), `hour_known`, `weekday_known`, `gap_known` (precise enough, and the
+            local time is known), and `channel` and `occurred_at` of the dataset. What else the
+            dataset has of them, `columns_of` brings together.
         resolved_leads: rows of `leads` that were followed long enough, with `converted`, their
             outcome: the denominator of every lead-level rate.
+        activity: the row of each touch among the activities of the dataset.
+        dataset: whose columns belong to the touches.
         followed: `row` in `touches` of each touch of those leads within their follow-up, in order,
             and its `success` by then.
         follow_up_days: days from first contact within which a conversion of `resolved_leads`
@@ -78,6 +80,8 @@ class Population:
 
     leads: pl.DataFrame
     touches: pl.DataFrame
+    activity: pl.Series
+    dataset: Dataset
     resolved_leads: pl.DataFrame
     followed: pl.DataFrame
     follow_up_days: int
@@ -90,29 +94,47 @@ class Population:
     @property
     def followed_touches(self) -> pl.DataFrame:
         """Rows of `touches` of `resolved_leads` within their follow-up, with `success` by then."""
-        return self.followed_columns(self.touches.columns)
+        return self.followed_columns((*self.touches.columns, *_OF_TOUCHES))
 
     @property
     def resolved_touches(self) -> pl.DataFrame:
         """Rows of `touches` older than the horizon: the denominator of every touch-level rate."""
-        return self.touches.filter("resolved")
+        return self.resolved_columns((*self.touches.columns, *_OF_TOUCHES))
 
     def followed_columns(self, names: Iterable[str]) -> pl.DataFrame:
         """`followed_touches` with these columns only, as far as there are any of the name."""
-        touches = self._columns(names)[self.followed["row"]]
+        touches = self.columns_of(names, self.followed["row"])
         return touches.with_columns(self.followed["success"])
 
     def resolved_columns(self, names: Iterable[str]) -> pl.DataFrame:
         """`resolved_touches` with these columns only, as far as there are any of the name."""
-        return self._columns(names).filter(self.touches["resolved"])
+        return self.columns_of(names, self.touches["resolved"].arg_true())
 
-    def _columns(self, names: Iterable[str]) -> pl.DataFrame:
-        # What lacks a column fails where it is read, and loses no more than that.
-        return self.touches.select(name for name in names if name in self.touches.columns)
+    def columns_of(self, names: Iterable[str], rows: pl.Series) -> pl.DataFrame:
+        """Some touches with these columns of theirs, as far as there are any of the name.
+
+        What lacks a column fails where it is read, and loses no more than that.
+
+        Args:
+            names: columns of `touches`, or of the activities of the dataset.
+            rows: of `touches`.
+        """
+        wanted = list(dict.fromkeys(names))
+        own = self.touches.select([name for name in wanted if name in self.touches.columns])
+        others = [name for name in wanted if name not in own.columns]
+        found = own[rows]
+        if others:
+            found = found.hstack(self.dataset.rows("activities", others, self.activity[rows]))
+        return found.select([name for name in wanted if name in found.columns])
 
     def without_touches(self) -> Population:
         """The same leads, for those who read no touches."""
-        return replace(self, touches=self.touches.clear(), followed=self.followed.clear())
+        return replace(
+            self,
+            touches=self.touches.clear(),
+            activity=self.activity.clear(),
+            followed=self.followed.clear(),
+        )
 
     @property
     def note(self) -> str:
@@ -138,17 +160,13 @@ def population(dataset: Dataset, settings: DetectorSettings) -> Population:
         The population; the same whatever the row order of the frames.
     """
     window = dataset.window
-    # Rows are chosen by a few columns and the others taken along once, at the end: a copy of a
-    # touch with all it has, at every step, is what would take the memory.
+    # Rows are chosen by a few columns, and of the others only those that most detectors read are
+    # taken along: a copy of a touch with all it has is what would take the memory.
     sent = (
-        dataset.activities.select(
-            "lead_id",
-            "activity_id",
-            "action",
-            "occurred_at",
-            "converting",
-            row=pl.int_range(pl.len(), dtype=pl.UInt32),
+        dataset.columns(
+            "activities", ("lead_id", "activity_id", "action", "occurred_at", "converting")
         )
+        .with_columns(row=pl.int_range(pl.len(), dtype=pl.UInt32))
         .filter(pl.col("action") == Action.SENT.value, pl.col("occurred_at") <= window.as_of)
         .drop("action")
     )
@@ -156,7 +174,7 @@ def population(dataset: Dataset, settings: DetectorSettings) -> Population:
     outside = (pl.col("outcome_at") < window.start).fill_null(False)
     known = pl.col("label").is_in([Label.CONVERTED, Label.NOT_CONVERTED, Label.OPEN])
     leads = labelled.filter(known & ~outside).sort("lead_id").with_row_index("lead")
-    touches = _touches(sent, leads, dataset, settings)
+    activity, touches = _touches(sent, leads, dataset, settings)
     counts = touches.group_by("lead").agg(touches=pl.len())
     leads = leads.join(counts, on="lead", how="left", maintain_order="left").with_columns(
         pl.col("touches").fill_null(0).cast(pl.Int64)
@@ -171,6 +189,8 @@ def population(dataset: Dataset, settings: DetectorSettings) -> Population:
     return Population(
         leads=leads,
         touches=touches,
+        activity=activity,
+        dataset=dataset,
         resolved_leads=followed.leads,
         followed=_followed(touches, followed),
         follow_up_days=followed.follow_up_days,
@@ -199,7 +219,8 @@ def _labelled(dataset: Dataset, sent: pl.DataFrame, settings: DetectorSettings) 
         first_touch_at=pl.col("occurred_at").min(), last_touch_at=pl.col("occurred_at").max()
     )
     replies = (
-        dataset.activities.filter(pl.col("replied_at") <= as_of)
+        dataset.columns("activities", ("lead_id", "replied_at"))
+        .filter(pl.col("replied_at") <= as_of)
         .group_by("lead_id")
         .agg(last_reply_at=pl.col("replied_at").max())
     )
@@ -259,7 +280,8 @@ def _label(as_of: dt.datetime, settings: DetectorSettings, last_word: pl.Expr) -
 
 def _touches(
     sent: pl.DataFrame, leads: pl.DataFrame, dataset: Dataset, settings: DetectorSettings
-) -> pl.DataFrame:
+) -> tuple[pl.Series, pl.DataFrame]:
+    """`Population.activity` and `Population.touches`."""
     window = dataset.window
     older = pl.col("occurred_at") <= window.as_of - dt.timedelta(days=settings.horizon_days)
     converted = pl.col("label") == Label.CONVERTED
@@ -275,13 +297,11 @@ def _touches(
         )
         .sort("lead", "occurred_at", "activity_id")
     )
-    unread = [name for name in _UNREAD if name in dataset.activities.columns]
-    touches = pl.concat(
-        [dataset.activities.drop(unread)[chosen["row"]], chosen.select("lead", "label", "tier")],
-        how="horizontal",
+    touches = dataset.rows("activities", _READ, chosen["row"]).hstack(
+        chosen.select("lead", "label", "tier", "occurred_at", "converting")
     )
     precision = pl.col("time_precision")
-    return (
+    touches = (
         touches.with_columns(
             position=pl.int_range(1, pl.len() + 1).over("lead"),
             resolved=older,
@@ -294,9 +314,18 @@ def _touches(
             gap_known=precision.is_in([value.value for value in GAP_PRECISE]),
         )
         .with_columns(touch_number=pl.coalesce("touch_number", "position").cast(pl.Int64))
-        .drop("time_precision", "converting")
+        .drop("time_precision", "converting", "local_hour", "local_weekday")
     )
+    return chosen["row"], touches
 
 
-_UNREAD = ("action", "campaign_id", "replied_at", "minutes_to_reply")
-"""Columns of activities that no detector reads of a touch."""
+_READ = ("channel", "touch_number", "time_precision", "local_hour", "local_weekday")
+"""Columns of activities that the facts of `Population.touches` rest on, beside those of `sent`."""
+
+_OF_TOUCHES = (
+    *("activity_id", "lead_id", "gap_days", "local_weekday", "local_hour", "lead_timezone"),
+    *("human_opened_at", "human_clicked_at", "machine_open", "minutes_to_open"),
+    *("minutes_to_click", "template_id", "ab_test_id", "ab_variant", "ai_model"),
+    *("prompt_version", "links", "content"),
+)
+"""Columns of activities that detectors read of a touch, beside those in `Population.touches`."""

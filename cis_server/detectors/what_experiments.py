@@ -13,6 +13,8 @@ from cis_server.domain.what_pattern import AbTestInsight, AbTestInsights
 from cis_server.stats.experiments import Arm, ArmPosterior, Conclusion, Experiment, experiment
 from cis_server.stats.proportions import lift
 
+_COLUMNS = ("ab_test_id", "ab_variant", "lead", "channel", "resolved", "label")
+
 
 class AbTests:
     """The A/B tests that touches of a run took part in.
@@ -30,7 +32,8 @@ class AbTests:
             settings: minimum of an arm.
         """
         self._settings = settings
-        touches = run.touches.filter(
+        every = pl.int_range(run.touches.height, dtype=pl.UInt32, eager=True)
+        touches = run.columns_of(_COLUMNS, every).filter(
             pl.col("ab_test_id").is_not_null(), pl.col("ab_variant").is_not_null()
         )
         # One row a lead and test; touches are in the order of leads and time.

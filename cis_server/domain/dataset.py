@@ -50,6 +50,7 @@ decisions (one row a logged choice and activity that it led to, one without acti
 from __future__ import annotations
 
 import datetime as dt
+from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -128,3 +129,31 @@ class Dataset:
     """Over all rows in key order: the same data give the same hash whatever the row order."""
     path: str | None = None
     """Folder of the saved Parquet files, if saved."""
+
+    def columns(self, frame: str, names: Iterable[str]) -> pl.DataFrame:
+        """Some columns of a frame, as far as there are any of the name.
+
+        The way to read the large frames: of a saved dataset these lie on disk, and only what is
+        named is read.
+
+        Args:
+            frame: one of `FRAMES`.
+            names: of columns; the result has them in this order.
+        """
+        table: pl.DataFrame = getattr(self, frame)
+        return table.select([name for name in names if name in table.columns])
+
+    def rows(self, frame: str, names: Iterable[str], rows: pl.Series) -> pl.DataFrame:
+        """Some columns, as of `columns`, of some rows.
+
+        Args:
+            frame: one of `FRAMES`.
+            names: of columns.
+            rows: whole numbers from 0, in the order wanted.
+        """
+        return self.columns(frame, names)[rows]
+
+    def height(self, frame: str) -> int:
+        """Rows of a frame, one of `FRAMES`."""
+        table: pl.DataFrame = getattr(self, frame)
+        return table.height

@@ -85,9 +85,10 @@ def _duplicates(dataset: Dataset) -> float:
 
     A time of a day or a month stands for many; two calls of one day are no duplicate.
     """
-    touches = dataset.activities.select(
-        "lead_id", "channel", "occurred_at", "template_id", "action", "time_precision"
-    ).filter((pl.col("action") == "sent") & (pl.col("time_precision") == "instant"))
+    columns = ("lead_id", "channel", "occurred_at", "template_id", "action", "time_precision")
+    touches = dataset.columns("activities", columns).filter(
+        (pl.col("action") == "sent") & (pl.col("time_precision") == "instant")
+    )
     if not touches.height:
         return 0.0
     distinct = touches.select("lead_id", "channel", "occurred_at", "template_id").n_unique()

@@ -110,7 +110,7 @@ class _Volume:
 
 def _volume(dataset: Dataset) -> _Volume:
     since = dataset.window.as_of - dt.timedelta(days=MONTH_DAYS)
-    sent = dataset.activities.select("action", "occurred_at", "touch_number").filter(
+    sent = dataset.columns("activities", ("action", "occurred_at", "touch_number")).filter(
         pl.col("action") == "sent", pl.col("occurred_at") > since
     )
     numbers = sent.group_by("touch_number").len().drop_nulls()

@@ -91,7 +91,8 @@ def target_rows(run: Population, dataset: Dataset, target: Target) -> TargetRows
 def _engaged(run: Population, dataset: Dataset) -> pl.DataFrame:
     """lead_id, engaged_at of leads first engaged inside the window."""
     replies = (
-        dataset.activities.filter(pl.col("replied_at") <= run.as_of)
+        dataset.columns("activities", ("lead_id", "replied_at"))
+        .filter(pl.col("replied_at") <= run.as_of)
         .group_by("lead_id")
         .agg(first_reply_at=pl.col("replied_at").min())
     )

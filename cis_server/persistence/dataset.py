@@ -1,7 +1,6 @@
 """Reading one client's window into columns, and keeping it so that a run can be repeated.
 
-Postgres streams binary `COPY` through ADBC into Arrow, Polars takes the buffers over: no Python
-object a row. Polars and ADBC are imported when they are needed; only workers pay for them.
+Polars and ADBC are imported when they are needed; only workers pay for them.
 """
 
 from __future__ import annotations
@@ -9,12 +8,13 @@ from __future__ import annotations
 import dataclasses
 import datetime as dt
 import hashlib
-import io
 import json
 import os
 import platform
 import shutil
 import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -25,14 +25,13 @@ from sqlalchemy import Connection, text
 from cis_server.domain.dataset import FRAMES, Dataset, Window
 from cis_server.domain.learned import RunInputs
 from cis_server.domain.tiers import tier_of
-from cis_server.errors import DataError, NotFound, StoreUnavailable
-from cis_server.persistence.connections import Role, libpq_url
-from cis_server.persistence.dataset_queries import SETTINGS, query
+from cis_server.errors import DataError, NotFound
+from cis_server.persistence.dataset_rows import reading
+from cis_server.persistence.stored_dataset import StoredDataset
 from cis_server.version import code_version
 
 if TYPE_CHECKING:
     import polars as pl
-    from adbc_driver_manager.dbapi import Cursor
 
 FORMAT: Final = 1
 """Version of the saved form."""
@@ -146,30 +145,12 @@ def read_dataset(url: str, client_id: str, window: Window) -> Dataset:
     Raises:
         StoreUnavailable: the database is away.
     """
-    import adbc_driver_manager
-    import adbc_driver_postgresql.dbapi as adbc
-
-    values = (client_id, window.start.isoformat(), window.as_of.isoformat())
-    settings = ", ".join(
-        f"set_config('{name}', ${position}, true)" for position, name in enumerate(SETTINGS, 1)
-    )
-    frames: dict[str, pl.DataFrame] = {}
-    try:
-        with adbc.connect(libpq_url(url)) as connection, connection.cursor() as cursor:
-            cursor.execute("SET TRANSACTION ISOLATION LEVEL REPEATABLE READ, READ ONLY")
-            cursor.execute(f"SELECT {settings}", values)
-            cursor.fetchall()
-            cursor.execute(f"SET LOCAL ROLE {Role.READER.value}")
-            for name in FRAMES:
-                cursor.execute(query(name))
-                frames[name] = _read(name, cursor)
-    # Between two batches it is Arrow that tells, as an error of input.
-    except (adbc_driver_manager.OperationalError, OSError) as error:
-        raise StoreUnavailable("the database is away or did not answer in time") from error
+    with reading(url, client_id, window) as rows_of:
+        frames = {name: _tidy(name, _anonymous(name, rows_of(name))) for name in FRAMES}
     return _dataset(client_id, window, frames)
 
 
-def save_dataset(dataset: Dataset, folder: Path) -> Dataset:
+def save_dataset(dataset: Dataset, folder: Path) -> StoredDataset:
     """Keep a dataset as Parquet under its content hash; an equal one is kept once.
 
     The files appear together or not at all: they are written beside and renamed.
@@ -179,20 +160,39 @@ def save_dataset(dataset: Dataset, folder: Path) -> Dataset:
         folder: ``Settings.datasets``; made when missing, readable by its owner only.
 
     Returns:
-        The dataset with its `path`.
+        The dataset with its `path`, its large frames on disk.
     """
     place = folder / _folder_of(dataset.client_id) / dataset.content_hash[:_HASH_SHOWN]
     if not place.exists():
         place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         beside = Path(tempfile.mkdtemp(prefix=".writing-", dir=place.parent))
         try:
-            for name in FRAMES:
-                _frame(dataset, name).write_parquet(beside / f"{name}.parquet", statistics=False)
-            (beside / "manifest.json").write_text(json.dumps(manifest(dataset), indent=2))
+            _write(dataset, beside)
             _rename_unless_there(beside, place)
         finally:
             shutil.rmtree(beside, ignore_errors=True)
-    return dataclasses.replace(dataset, path=str(place))
+    return StoredDataset(dataset, place, kept=True)
+
+
+@contextmanager
+def laid_aside(dataset: Dataset, folder: Path) -> Iterator[StoredDataset]:
+    """The dataset with its large frames on disk for as long as this lasts; nothing of it is kept.
+
+    Args:
+        dataset: as read.
+        folder: ``Settings.datasets``; what a killed worker leaves there is cleaned up with what is
+            half written.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as beside:
+        _write(dataset, Path(beside))
+        yield StoredDataset(dataset, Path(beside), kept=False)
+
+
+def _write(dataset: Dataset, place: Path) -> None:
+    for name in FRAMES:
+        _frame(dataset, name).write_parquet(place / f"{name}.parquet", statistics=False)
+    (place / "manifest.json").write_text(json.dumps(manifest(dataset), indent=2))
 
 
 def save_run_inputs(inputs: RunInputs, folder: Path) -> None:
@@ -209,7 +209,7 @@ def save_run_inputs(inputs: RunInputs, folder: Path) -> None:
     beside.replace(place)
 
 
-def load_run(folder: Path, client_id: str, run_id: str) -> tuple[RunInputs, Dataset]:
+def load_run(folder: Path, client_id: str, run_id: str) -> tuple[RunInputs, StoredDataset]:
     """What a run started from, and its data, checked against their hash.
 
     Raises:
@@ -233,8 +233,8 @@ def _inputs_file(folder: Path, client_id: str, run_id: str) -> Path:
     return folder / _folder_of(client_id) / "runs" / f"{quote(run_id, safe='')}.json"
 
 
-def load_dataset(place: Path) -> Dataset:
-    """A saved dataset, checked against its hash.
+def load_dataset(place: Path) -> StoredDataset:
+    """A saved dataset, checked against its hash; its large frames stay on disk.
 
     Raises:
         DataError: files are missing, broken or not what the manifest says.
@@ -254,7 +254,7 @@ def load_dataset(place: Path) -> Dataset:
         raise DataError(f"the dataset in {place} cannot be read: {error}") from error
     if dataset.content_hash != expected:
         raise DataError(f"the dataset in {place} is not the one its manifest describes")
-    return dataclasses.replace(dataset, path=str(place))
+    return StoredDataset(dataset, place, kept=True)
 
 
 def manifest(dataset: Dataset) -> dict[str, Any]:
@@ -268,7 +268,7 @@ def manifest(dataset: Dataset) -> dict[str, Any]:
         "window_start": dataset.window.start.isoformat(),
         "as_of": dataset.window.as_of.isoformat(),
         "content_hash": dataset.content_hash,
-        "rows": {name: _frame(dataset, name).height for name in FRAMES},
+        "rows": {name: dataset.height(name) for name in FRAMES},
     }
 
 
@@ -315,31 +315,6 @@ def content_hash(dataset: Dataset) -> str:
     return digest.hexdigest()
 
 
-def _read(name: str, cursor: Cursor) -> pl.DataFrame:
-    """The frame that a query has asked for, taken over batch by batch.
-
-    Text taken over from Arrow keeps the whole batch that it came in, with all columns: a copy of
-    what is needed lets it go, and no more than one batch is there twice.
-    """
-    import polars as pl
-
-    reader = cursor.fetch_record_batch()
-    parts = [_copied(pl.DataFrame(pl.from_arrow(batch))) for batch in reader]
-    if not parts:
-        parts = [pl.DataFrame(pl.from_arrow(reader.schema.empty_table()))]
-    return _tidy(name, _anonymous(name, pl.concat(parts)))
-
-
-def _copied(frame: pl.DataFrame) -> pl.DataFrame:
-    """The same rows in memory of their own."""
-    import polars as pl
-
-    buffer = io.BytesIO()
-    frame.write_ipc(buffer)
-    buffer.seek(0)
-    return pl.read_ipc(buffer)
-
-
 def _dataset(client_id: str, window: Window, frames: dict[str, pl.DataFrame]) -> Dataset:
     dataset = Dataset(
         client_id=client_id,
@@ -370,8 +345,16 @@ def _tidy(name: str, frame: pl.DataFrame) -> pl.DataFrame:
         "date": pl.Date,
         "instant": pl.Datetime("us", "UTC"),
     }
-    columns = (pl.col(column).cast(kinds[kind]) for column, kind in COLUMNS[name].items())
-    return frame.select(columns).sort(_KEYS[name], nulls_last=True)
+    order = frame.select(pl.col(key).cast(kinds[COLUMNS[name][key]]) for key in _KEYS[name]).select(
+        row=pl.arg_sort_by(_KEYS[name], nulls_last=True)
+    )["row"]
+    # Column by column, so that none but one is there twice.
+    columns = {column: frame[column] for column in COLUMNS[name]}
+    del frame
+    tidied = []
+    for column, kind in COLUMNS[name].items():
+        tidied.append(columns.pop(column).cast(kinds[kind]).gather(order))
+    return pl.DataFrame(tidied)
 
 
 # In the JSON text of free columns, and in what people wrote: addresses, numbers in international

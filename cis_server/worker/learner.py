@@ -16,7 +16,7 @@ import sys
 import time
 import uuid
 from collections.abc import Callable, Sequence
-from contextlib import suppress
+from contextlib import ExitStack, suppress
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -35,7 +35,12 @@ from cis_server.errors import CisError, DataError, NotFound, PreconditionFailed,
 from cis_server.learning.pipeline import learn
 from cis_server.learning.quality import quality_gates
 from cis_server.learning.stages import Stages
-from cis_server.persistence.dataset import read_dataset, save_dataset, save_run_inputs
+from cis_server.persistence.dataset import (
+    laid_aside,
+    read_dataset,
+    save_dataset,
+    save_run_inputs,
+)
 from cis_server.persistence.extraction import record_extract
 from cis_server.persistence.learned import (
     Saving,
@@ -209,12 +214,16 @@ class Learner:
         with stages.run("extract", _DRAINED, "reading the data") as count:
             dataset = self._dataset(run)
             count(dataset.leads.height + dataset.activities.height)
-        with stages.run("snapshot", _READ, "keeping the data"):
-            # A dry run stores nothing, so it keeps nothing to make it again either.
-            if not run.options.dry_run:
-                dataset = save_dataset(dataset, self._datasets)
-                save_run_inputs(self._inputs(run, state, dataset), self._datasets)
-        learned = learn(dataset, state, run.options, stages, settings=self._settings)
+        with ExitStack() as lasting:
+            # From here on the large frames are on disk and nothing may hold them in memory.
+            with stages.run("snapshot", _READ, "keeping the data"):
+                # A dry run stores nothing, so it keeps nothing to make it again either.
+                if run.options.dry_run:
+                    dataset = lasting.enter_context(laid_aside(dataset, self._datasets))
+                else:
+                    dataset = save_dataset(dataset, self._datasets)
+                    save_run_inputs(self._inputs(run, state, dataset), self._datasets)
+            learned = learn(dataset, state, run.options, stages, settings=self._settings)
         saved = self._save(run, learned, stages, dataset)
         if not saved:
             log.warning("learning_taken_over")
