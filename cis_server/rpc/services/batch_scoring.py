@@ -125,11 +125,11 @@ class BatchScoring:
         request.client_id = message.client_id
         check_request(message)
         if message.leads and not message.persist and message.view == scoring.LEAD_SCORE_VIEW_FULL:
-            return self._in_full(message)
+            return self.in_full(message)
         return self.scored(message, context)
 
-    def _in_full(self, request: scoring.BatchScoreLeadsRequest) -> bytes:
-        """Scores in the full view of leads that need no database, each written at once."""
+    def in_full(self, request: scoring.BatchScoreLeadsRequest) -> bytes:
+        """The answer to a checked request in the full view that needs no database, serialised."""
         prepared = self._prepared_of(request)
         context = prepared.context
         pieces: list[bytes] = []

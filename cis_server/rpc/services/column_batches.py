@@ -14,6 +14,7 @@ import datetime as dt
 from typing import Final
 
 import numpy as np
+from numpy.typing import NDArray
 
 from cis_client.v1 import core_pb2
 from cis_client.v1 import scoring_service_pb2 as scoring
@@ -112,6 +113,12 @@ class ColumnBatches:
         """
         return batch_request(body)
 
+    def columns(
+        self, batch: LeadBatch, attributes: tuple[str, ...] = ()
+    ) -> tuple[LeadColumns, NDArray[np.bool_]]:
+        """See `lead_columns`."""
+        return lead_columns(batch, self._tables, attributes)
+
     def answer(self, batch: LeadBatch, context: ScoringContext) -> bytes:
         """The answer to a checked request, serialised.
 
@@ -123,7 +130,7 @@ class ColumnBatches:
             DecodeError: the bytes of a lead are no message.
         """
         contexts, keys = _contexts(context)
-        columns, regular = lead_columns(batch, self._tables, keys)
+        columns, regular = self.columns(batch, keys)
         groups = _groups(columns, context)
         scored = self._scored(columns, contexts, groups)
         others, failures = _others(batch, context, np.flatnonzero(~regular))
