@@ -6,8 +6,9 @@ Every statement does nothing the second time.
 from __future__ import annotations
 
 import datetime as dt
+import json
 import shutil
-from collections.abc import Sequence
+from collections.abc import Sequence, Set
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
@@ -15,7 +16,7 @@ from urllib.parse import quote
 
 from sqlalchemy import Connection, Engine, text
 
-from cis_server.persistence.connections import operator
+from cis_server.persistence.connections import operator, tenant
 from cis_server.persistence.event_texts import remove_texts
 
 ARCHIVE_AFTER: Final = dt.timedelta(days=14)
@@ -51,6 +52,7 @@ class Removed:
 class _OldDataset:
     path: str | None
     run_id: str | None
+    content_hash: str
 
 
 def clean_up(engine: Engine, datasets: Path, now: dt.datetime) -> Removed:
@@ -86,8 +88,13 @@ def clean_up(engine: Engine, datasets: Path, now: dt.datetime) -> Removed:
         texts = remove_texts(connection, now)
     # Files after the rows: a row without files would be a promise nobody can keep, files without a
     # row are only room.
+    gone: dict[Path, set[str]] = {}
     for dataset in old:
-        _remove_files(dataset, datasets)
+        place = _remove_files(dataset, datasets)
+        if place is not None:
+            gone.setdefault(place.parent / "runs", set()).add(dataset.content_hash)
+    for runs, hashes in gone.items():
+        _remove_inputs(runs, hashes)
     _remove_leftovers(datasets, now)
     return Removed(
         **{
@@ -96,6 +103,22 @@ def clean_up(engine: Engine, datasets: Path, now: dt.datetime) -> Removed:
             "texts": texts.total,
         }
     )
+
+
+def dataset_is_kept(engine: Engine, client_id: str, content_hash: str) -> bool:
+    """Whether a dataset of the client has not been removed.
+
+    Raises:
+        StoreUnavailable: the database is away.
+    """
+    with tenant(engine, client_id) as connection:
+        known = connection.execute(
+            text(
+                "SELECT FROM dataset_snapshots WHERE client_id = :client AND content_hash = :hash"
+            ),
+            {"client": client_id, "hash": content_hash},
+        )
+        return known.one_or_none() is not None
 
 
 _ARCHIVE = """
@@ -146,26 +169,44 @@ WHERE a.client_id = d.client_id AND a.content_hash = d.content_hash AND a.age > 
   AND coalesce(d.expires_at < :now, d.created_at < :unused)
   AND NOT EXISTS (SELECT FROM needed n
                   WHERE n.client_id = d.client_id AND n.content_hash = d.content_hash)
-RETURNING d.path, d.run_id
+RETURNING d.path, d.run_id, d.content_hash
 """
 
 
 def _old_datasets(connection: Connection, values: dict[str, Any]) -> Sequence[_OldDataset]:
     rows = connection.execute(text(_DATASETS), values)
-    return [_OldDataset(path=row.path, run_id=row.run_id) for row in rows]
+    return [
+        _OldDataset(path=row.path, run_id=row.run_id, content_hash=row.content_hash) for row in rows
+    ]
 
 
-def _remove_files(dataset: _OldDataset, datasets: Path) -> None:
-    """Remove a dataset's folder and what its run kept beside it; files that are gone are gone."""
+def _remove_files(dataset: _OldDataset, datasets: Path) -> Path | None:
+    """Remove a dataset's folder and what its run kept beside it; files that are gone are gone.
+
+    Returns:
+        The folder; None when it is not this machine's.
+    """
     if dataset.path is None:
-        return
+        return None
     place, root = Path(dataset.path).resolve(), datasets.resolve()
     # What another machine wrote has a path of that machine.
     if root not in place.parents:
-        return
+        return None
     shutil.rmtree(place, ignore_errors=True)
     if dataset.run_id is not None:
         (place.parent / "runs" / f"{quote(dataset.run_id, safe='')}.json").unlink(missing_ok=True)
+    return place
+
+
+def _remove_inputs(runs: Path, hashes: Set[str]) -> None:
+    """Remove what earlier runs kept that looked at the same data: nobody can make them again."""
+    for file in runs.glob("*.json"):
+        try:
+            said = json.loads(file.read_text())
+        except (OSError, ValueError):
+            continue
+        if isinstance(said, dict) and said.get("dataset_hash") in hashes:
+            file.unlink(missing_ok=True)
 
 
 def _remove_leftovers(datasets: Path, now: dt.datetime) -> None:

@@ -15,12 +15,13 @@ from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.dataset import Dataset
 from cis_server.domain.learned import Learned, RunInputs
 from cis_server.domain.runs import RunResult
-from cis_server.errors import NotFound
+from cis_server.errors import DataError, NotFound, PreconditionFailed
 from cis_server.learning.pipeline import learn
 from cis_server.learning.stages import Stages
 from cis_server.persistence.connections import tenant
 from cis_server.persistence.dataset import load_run
 from cis_server.persistence.models import list_models
+from cis_server.persistence.retention import DATASETS_FOR, dataset_is_kept
 from cis_server.persistence.runs import Runs
 from cis_server.version import code_version
 from cis_server.worker.learner import arithmetic, library_versions
@@ -80,6 +81,7 @@ def run_again(
 
     Raises:
         NotFound: there is no such run that ended well, or nothing was kept of it here.
+        PreconditionFailed: DATASET_REMOVED, its data have outlived their time.
         DataError: what was kept is broken.
         StoreUnavailable: the database is away.
     """
@@ -99,7 +101,18 @@ def run_again(
             for model in list_models(connection, client_id)
             if model.run_id == run_id
         ]
-    inputs, dataset = load_run(datasets, client_id, run_id)
+    try:
+        inputs, dataset = load_run(datasets, client_id, run_id)
+    except (NotFound, DataError) as missing:
+        dry = any(run.options.dry_run for run in found if run.client_id == client_id)
+        if dry or dataset_is_kept(engine, client_id, result.snapshot_hash):
+            raise
+        raise PreconditionFailed(
+            "DATASET_REMOVED",
+            "the data of this run were removed by retention, so it cannot be made again: datasets"
+            f" stay for {DATASETS_FOR.days} days, those of versions that may come into force longer",
+            {"run_id": run_id, "snapshot_hash": result.snapshot_hash},
+        ) from missing
     again = rerun(inputs, dataset, clock)
     return Comparison(
         compared=len(again.patterns) + len(again.models),

@@ -164,6 +164,13 @@ def test_datasets_that_nothing_was_learned_from_go(
     kept_run.parent.mkdir()
     for file in (kept_run, gone_run):
         file.write_text("{}")
+    # Earlier runs that looked at the same data, and what is no run's.
+    earlier = [tmp_path / "c" / "runs" / f"{name}.json" for name in ("first", "second")]
+    for file in earlier:
+        file.write_text('{"dataset_hash": "old"}')
+    others = [tmp_path / "c" / "runs" / f"{name}.json" for name in ("live", "broken", "odd")]
+    for file, content in zip(others, ('{"dataset_hash": "live"}', "{", "[1]"), strict=True):
+        file.write_text(content)
     leftover = tmp_path / "c" / ".writing-abc"
     fresh = tmp_path / "c" / ".writing-def"
     for folder in (leftover, fresh):
@@ -175,6 +182,8 @@ def test_datasets_that_nothing_was_learned_from_go(
     assert all(place.exists() for place in kept)
     assert not gone.exists()
     assert not gone_run.exists()
+    assert not [file for file in earlier if file.exists()]
+    assert all(file.exists() for file in others)
     assert kept_run.exists()
     assert not leftover.exists()
     assert fresh.exists()

@@ -22,7 +22,7 @@ from cis_server.domain.learned import LearningState, RunInputs
 from cis_server.domain.runs import LearnOptions
 from cis_server.domain.vocabulary import Promotion
 from cis_server.domain.weights import Weights
-from cis_server.errors import DataError, NotFound
+from cis_server.errors import DataError, NotFound, PreconditionFailed
 from cis_server.persistence.connections import make_engine, tenant
 from cis_server.persistence.dataset import load_run
 from cis_server.persistence.runs import Runs
@@ -122,6 +122,32 @@ def test_an_unknown_run_and_a_broken_file_are_told_apart(place: Place, tmp_path:
     (tmp_path / "again" / "runs" / f"{RUN}.json").write_text("{")
     with pytest.raises(DataError, match="cannot be read"):
         run_again(place.engine, tmp_path, "again", RUN, now)
+
+
+def test_a_run_whose_data_were_removed_says_so(place: Place, tmp_path: Path) -> None:
+    """Whether its inputs went with them, as they do, or were left behind by a version before."""
+    kept = place.settings.datasets / "again"
+    with tenant(place.engine, "again") as connection:
+        hash_ = connection.scalar(text("SELECT content_hash FROM dataset_snapshots"))
+    hidden = tmp_path / "hidden"
+    (kept / hash_[:32]).rename(hidden)
+    with pytest.raises(DataError, match="cannot be read"):
+        run_again(place.engine, place.settings.datasets, "again", RUN, now)
+    owner = make_engine(place.url)
+    change = "UPDATE dataset_snapshots SET content_hash = :new WHERE content_hash = :old"
+    try:
+        with owner.begin() as connection:
+            connection.execute(text(change), {"new": "gone", "old": hash_})
+        for folder in (place.settings.datasets, tmp_path):
+            with pytest.raises(PreconditionFailed, match="were removed by retention") as told:
+                run_again(place.engine, folder, "again", RUN, now)
+            assert told.value.reason == "DATASET_REMOVED"
+    finally:
+        with owner.begin() as connection:
+            connection.execute(text(change), {"new": hash_, "old": "gone"})
+        owner.dispose()
+        hidden.rename(kept / hash_[:32])
+    assert run_again(place.engine, place.settings.datasets, "again", RUN, now).compared >= 8
 
 
 def test_inputs_of_a_run_survive_their_file(place: Place) -> None:
