@@ -110,7 +110,7 @@ def run_again(
         raise PreconditionFailed(
             "DATASET_REMOVED",
             "the data of this run were removed by retention, so it cannot be made again: datasets"
-            f" stay for {DATASETS_FOR.days} days, those of versions that may come into force longer",
+            f" stay for {DATASETS_FOR.days} days, those of versions that could serve again longer",
             {"run_id": run_id, "snapshot_hash": result.snapshot_hash},
         ) from missing
     again = rerun(inputs, dataset, clock)
