@@ -6,6 +6,7 @@ import datetime as dt
 import math
 from collections.abc import Sequence
 from dataclasses import replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,6 +23,25 @@ from cis_server.scoring.features import (
     raw_features,
 )
 from cis_server.scoring.kernel import propensity_one, propensity_rows
+
+
+class FeaturePart(NamedTuple):
+    """One feature of one lead."""
+
+    name: str
+    raw: RawValue
+    column: int
+    """The column it fills; -1 for none."""
+    value: float
+    """What it fills it with."""
+    log_odds: float
+    """What it adds to the calibrated log-odds."""
+
+    def factor(self) -> ProbabilityFactor:
+        """The same in words."""
+        return ProbabilityFactor(
+            self.name, self.log_odds, _words(self.name, self.raw, self.log_odds)
+        )
 
 
 class PropensityScorer:
@@ -77,21 +97,54 @@ class PropensityScorer:
             as_of: the day ages are counted to.
         """
         raw = raw_features(lead, components, as_of)
-        index, value = self.encoder.encode(raw)
-        slope = self.model.calibration_slope
-        features = (feature.name for feature in self.model.space.features)
         parts = [
-            (name, slope * float(self._coefficients[column + 1]) * number)
-            for name, column, number in zip(features, index.tolist(), value.tolist(), strict=True)
-            if column >= 0
+            self.part(place, raw.get(name)) for place, (name, _) in enumerate(self.encoder.slots)
         ]
         factors = (
-            ProbabilityFactor(name, part, _words(name, raw.get(name), part))
-            for name, part in sorted(parts, key=lambda part: -abs(part[1]))
-            if part
+            part.factor()
+            for part in sorted(parts, key=lambda part: -abs(part.log_odds))
+            if part.log_odds
         )
-        base = self.model.calibration_intercept + slope * self.model.intercept
-        return replace(probability, base_log_odds=base, factors=tuple(factors))
+        return replace(probability, base_log_odds=self.base_log_odds, factors=tuple(factors))
+
+    @property
+    def base_log_odds(self) -> float:
+        """Calibrated log-odds before any feature."""
+        model = self.model
+        return model.calibration_intercept + model.calibration_slope * model.intercept
+
+    def part(self, place: int, raw: RawValue) -> FeaturePart:
+        """What one feature's value does to the probability, whatever the others are.
+
+        Args:
+            place: of the feature in the space.
+            raw: its raw value.
+        """
+        name, slot = self.encoder.slots[place]
+        column, value = slot(raw)
+        log_odds = 0.0
+        if column >= 0:
+            each = float(self._coefficients[column + 1])
+            log_odds = self.model.calibration_slope * each * value
+        return FeaturePart(name, raw, column, value, log_odds)
+
+    def of_encoded(
+        self, index: Sequence[int], value: Sequence[float]
+    ) -> tuple[float, float, float]:
+        """Probability, low and high of one encoded lead.
+
+        Args:
+            index: the column each feature of the space fills, -1 for none.
+            value: what it fills it with.
+        """
+        return propensity_one(
+            np.array(index, dtype=np.int32),
+            np.array(value, dtype=np.float64),
+            self._coefficients,
+            self._covariance,
+            self.model.calibration_intercept,
+            self.model.calibration_slope,
+        )
 
     def rows_of(self, raw: Sequence[dict[str, RawValue]]) -> NDArray[np.float64]:
         """Probabilities of many leads, equal to `probability` of each to the last bit.

@@ -32,9 +32,11 @@ from cis_server.errors import InvalidInput
 from cis_server.rpc.messages.lead_scores import PreparedScoring
 from cis_server.rpc.messages.lead_tables import LeadTables
 from cis_server.rpc.messages.leads import lead_from_message
+from cis_server.rpc.messages.probabilities import READ, LeadFacts
 from cis_server.rpc.messages.scores import score_message
 from cis_server.rpc.rule_table import RULES
 from cis_server.rpc.rules import check_item
+from cis_server.scoring.features import FIXED_FEATURES
 from cis_server.scoring.propensity import PropensityScorer
 from cis_server.scoring.suppression import NO_SUPPRESSION, SuppressionIndex
 from cis_server.serving.memo import MemoBudget
@@ -347,3 +349,9 @@ def test_a_message_of_another_contract_s_release_is_scored_alike() -> None:
     """Fields that are not known yet are no error."""
     raw = core.Lead(**GOOD).SerializeToString() + b"\xfa\x3f\x03new"
     same(core.Lead.FromString(raw), PREPARED["full"])
+
+
+def test_every_fixed_feature_is_read_from_one_fact() -> None:
+    assert set(READ) == set(LeadFacts._fields)
+    read = [feature for features in READ.values() for feature in features]
+    assert sorted(read) == sorted(FIXED_FEATURES)

@@ -24,7 +24,6 @@ from typing import Any, Final, TypeAlias
 
 from cis_client.v1 import core_pb2
 from cis_server.domain.lead import Lead
-from cis_server.domain.scores import Components
 from cis_server.domain.suppression import GateReason
 from cis_server.domain.tiers import channels_of_tier, tier_of
 from cis_server.domain.vocabulary import Tier
@@ -38,9 +37,8 @@ from cis_server.rpc.messages.lead_rules import (
     longest,
 )
 from cis_server.rpc.messages.lead_tables import LeadTables
-from cis_server.rpc.messages.leads import lead_from_message
+from cis_server.rpc.messages.probabilities import ProbabilityWriter
 from cis_server.rpc.messages.score_parts import NO_TEXT, SOME_TEXT, USABLE, ScorePart
-from cis_server.rpc.messages.scores import probability_message
 from cis_server.rpc.messages.signals import IrregularError
 from cis_server.rpc.messages.values import TIER_NUMBER, model_message
 from cis_server.rpc.messages.wire import delimited, float64
@@ -57,7 +55,7 @@ WrittenScore: TypeAlias = tuple[bytes, int, Tier]
 """A serialised `LeadScore` without `model`, its score and its effective tier."""
 
 Reached: TypeAlias = tuple[Tier, tuple[bool, bool, bool, bool, bool]]
-"""A tier and what contact data there are, see `LeadScoreWriter.assembled`."""
+"""A tier and what contact data there are, see `LeadScoreWriter`."""
 
 NO_GATE: Final = -1
 GATES: Final = tuple(GateReason)
@@ -160,6 +158,7 @@ class LeadScoreWriter:
         "_industries",
         "_lists",
         "_parts",
+        "_probability",
         "_roles",
         "_sizes",
         "_suppression",
@@ -181,6 +180,11 @@ class LeadScoreWriter:
         self._parts = tables.parts[context.weights]
         self._suppression, self._lists = context.suppression, len(context.suppression) > 0
         self._competitors = competitor_set(context.competitor_domains)
+        self._probability = (
+            ProbabilityWriter(context.model, context.model_version, context.as_of, tables.budget)
+            if context.model is not None
+            else None
+        )
         self._channels: Mapping[Reached, bytes] = Memo(
             lambda reached: _channels_piece(reached, context.tier_channels), tables.budget
         )
@@ -271,24 +275,43 @@ class LeadScoreWriter:
             gate = _LISTED
 
         heading = self._titles[title, seniority]
-        industry = self._industries[industry]
-        size = self._sizes[employees]
-        country = self._countries[country]
-        role = self._roles[role_start]
-        funds = self._fundings[funded]
-        parts = self._parts
+        fit_industry = self._industries[industry]
+        fit_size = self._sizes[employees]
+        fit_country = self._countries[country]
+        new_role = self._roles[role_start]
+        new_funds = self._fundings[funded]
+        inputs = self._parts
         has_personal = personal != "" and is_email_address(personal)
         bounced = bounces > 0 or status == _BOUNCED_STATUS
-        return self.assembled(
+        parts = (
+            inputs.quality[email_status, has_email, has_phone, has_profile, has_personal],
+            inputs.authority[heading[0]],
+            inputs.fit[fit_industry[0], fit_size[0], fit_country[0]],
+            inputs.timing[new_role[0], hiring, new_funds[0]],
+            inputs.risk[bounced, unsubscribed, competitor, heading[3]],
+        )
+        probability = b""
+        if self._probability is not None:
+            facts = (
+                title,
+                industry,
+                employees,
+                seniority,
+                country,
+                email_status,
+                has_email == USABLE,
+                has_phone > 0,
+                has_profile,
+                hiring,
+                role_start,
+                funded,
+                *[part[0] for part in parts],
+            )
+            probability = self._probability.field(facts, attributes)
+        return self._assembled(
             lead_id.encode(),
-            (
-                parts.quality[email_status, has_email, has_phone, has_profile, has_personal],
-                parts.authority[heading[0]],
-                parts.fit[industry[0], size[0], country[0]],
-                parts.timing[role[0], hiring, funds[0]],
-                parts.risk[bounced, unsubscribed, competitor, heading[3]],
-            ),
-            (heading, heading, industry, size, country, role, funds),
+            parts,
+            (heading, heading, fit_industry, fit_size, fit_country, new_role, new_funds),
             (
                 has_email == USABLE and email_status != _INVALID_STATUS,
                 has_phone > 0,
@@ -297,17 +320,17 @@ class LeadScoreWriter:
                 call_register,
             ),
             gate,
-            lead if self.context.model is not None else None,
+            probability,
         )
 
-    def assembled(
+    def _assembled(
         self,
         lead_id: bytes,
         parts: tuple[ScorePart, ScorePart, ScorePart, ScorePart, ScorePart],
         signals: Sequence[tuple[Any, ...]],
         contact: tuple[bool, bool, bool, bool, bool],
         gate: int,
-        lead: core_pb2.Lead | None,
+        probability: bytes,
     ) -> WrittenScore:
         """Put a score together.
 
@@ -318,7 +341,7 @@ class LeadScoreWriter:
             contact: whether there is an address that is not invalid, a phone number, a profile, an
                 address for letters; whether the phone number is on the call register.
             gate: place in `GATES`, or `NO_GATE`.
-            lead: for the probability; None when there is no model.
+            probability: the field `LeadScore.conversion_probability`, serialised.
         """
         quality, authority, fit, timing, risk = parts
         total = quality[3] + authority[3] + fit[3] + timing[3] + risk[3]
@@ -339,9 +362,8 @@ class LeadScoreWriter:
             self._parts.weights,
             _GATE[gate],
             self._channels[tier, contact],
+            probability,
         ]
-        if lead is not None:
-            pieces.append(self._probability(lead, parts))
         factors = self._parts.gains
         for rank in sorted(quality[4] + authority[4] + fit[4] + timing[4] + risk[4])[:MAX_REASONS]:
             source, piece = factors[rank]
@@ -359,18 +381,6 @@ class LeadScoreWriter:
             else:
                 pieces.append(piece)
         return b"".join(pieces), score, tier
-
-    def _probability(self, lead: core_pb2.Lead, parts: Sequence[ScorePart]) -> bytes:
-        """The field `LeadScore.conversion_probability`, serialised."""
-        context = self.context
-        assert context.model is not None
-        known = lead_from_message(lead, "")
-        points = Components(*(part.points for part in parts))
-        probability = context.model.probability(known, points, context.as_of)
-        probability = context.model.explained(probability, known, points, context.as_of)
-        return core_pb2.LeadScore(
-            conversion_probability=probability_message(probability, context.model_version)
-        ).SerializeToString()
 
 
 def _channels_piece(reached: Reached, policy: Mapping[str, tuple[str, ...]]) -> bytes:
