@@ -48,6 +48,8 @@ CLIENT: Final = "bench"
 """The client of `bench_database`."""
 
 ECHO: Final = "/bench.Echo/Echo"
+SIZED: Final = "/bench.Echo/Sized"
+"""Answers with as many bytes as the first ten of the request, in digits, say."""
 SCORE: Final = "/cis.v1.ScoringService/ScoreLead"
 BATCH: Final = "/cis.v1.ScoringService/BatchScoreLeads"
 TIMING: Final = "/cis.v1.RecommendationService/GetTiming"
@@ -152,8 +154,9 @@ def serve(url: str, said: Connection, core_index: int | None, settings: Settings
     with bootstrap.rpc_server(settings, url, port=0) as server:
         bare = grpc.server(ThreadPoolExecutor(8))
         echo = grpc.unary_unary_rpc_method_handler(lambda body, _: body)
+        sized = grpc.unary_unary_rpc_method_handler(lambda body, _: bytes(int(body[:10])))
         bare.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler("bench.Echo", {"Echo": echo}),)
+            (grpc.method_handlers_generic_handler("bench.Echo", {"Echo": echo, "Sized": sized}),)
         )
         port = bare.add_insecure_port("127.0.0.1:0")
         bare.start()

@@ -239,10 +239,11 @@ def test_most_leads_of_a_batch_take_the_fast_way(columns: ColumnBatches) -> None
     """Every field at once, and still no lead is read by itself."""
     lead = core.Lead(lead_id="l", email="a@b.example", attributes={"a": "b"}, technologies=["x"])
     lead.employment_history.add(company="Acme", start_date="2020-01-01", current=True)
+    given = {field.name for field, _ in lead.ListFields()}
     for field in core.Lead.DESCRIPTOR.fields:
-        if field.is_repeated or lead.HasField(field.name) if field.has_presence else lead.lead_id:
-            continue
-        setattr(lead, field.name, _some_value(field.name))
+        if field.name not in given:
+            setattr(lead, field.name, _some_value(field.name))
+    assert len(lead.ListFields()) == len(core.Lead.DESCRIPTOR.fields)
     request = scoring.BatchScoreLeadsRequest(client_id="c", leads=[lead] * 3)
     batch = columns.read(request.SerializeToString())
     assert batch is not None
@@ -251,7 +252,12 @@ def test_most_leads_of_a_batch_take_the_fast_way(columns: ColumnBatches) -> None
 
 
 def _some_value(name: str) -> Any:
-    values = {"employee_count": 3, "revenue": 2.5, "total_funding": 1.0, "founded_year": 2001}
+    values: dict[str, Any] = {
+        "employee_count": 3,
+        "revenue": 2.5,
+        "total_funding": 1.0,
+        "founded_year": 2001,
+    }
     values |= {"bounce_count": 1, "timezone": "UTC", "status": 1, "email_status": 4}
     flags = ("phone_verified", "call_register_listed", "is_hiring", "unsubscribed")
     if name in (*flags, "do_not_contact"):
