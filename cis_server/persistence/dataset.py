@@ -186,7 +186,10 @@ def laid_aside(dataset: Dataset, folder: Path) -> Iterator[StoredDataset]:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as beside:
         _write(dataset, Path(beside))
-        yield StoredDataset(dataset, Path(beside), kept=False)
+        stored = StoredDataset(dataset, Path(beside), kept=False)
+        # Held here, the frames would stay in memory after all.
+        del dataset
+        yield stored
 
 
 def _write(dataset: Dataset, place: Path) -> None:
