@@ -2,54 +2,59 @@
 
 from __future__ import annotations
 
+from functools import lru_cache
 from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from cis_server.domain.suppression import GateReason
-from cis_server.scoring.columns import Integers, LeadColumns, TextTables, opted_out
-from cis_server.scoring.distinct_texts import TextColumn
+from cis_server.scoring.columns import Integers, LeadColumns, opted_out
+from cis_server.scoring.distinct_texts import text_column_of
 from cis_server.scoring.identifier_kernel import (
     DOMAIN,
     EMAIL,
     EMAIL_DOMAIN,
+    FILTER_PLACES,
     LEAD_ID,
     PHONE,
     listed_rows,
+    mark_names,
+    names_met,
 )
 from cis_server.scoring.suppression import SuppressionIndex, belongs_to
-from cis_server.scoring.text_kernel import ASK, after_at_rows
+from cis_server.scoring.text_kernel import ASK
 
 GATES: Final = (None, *GateReason)
 """What the numbers of `gate_rows` mean."""
 
 
-def competitor_rows(
-    columns: LeadColumns, tables: TextTables, competitor_domains: frozenset[str]
-) -> Integers:
+def competitor_rows(columns: LeadColumns, competitor_domains: frozenset[str]) -> Integers:
     """1 where `is_competitor` holds, else 0; shape (n,).
 
     Args:
         columns: n leads.
-        tables: the texts met so far.
         competitor_domains: prepared by `cis_server.scoring.suppression.competitor_set`.
     """
+    found = np.zeros(len(columns), dtype=np.int64)
     if not competitor_domains:
-        return np.zeros(len(columns), dtype=np.int64)
+        return found
+    wanted = _filter_of(competitor_domains)
+    for column, of_address in ((columns.domain, False), (columns.email, True)):
+        names_met(column.data, column.start, column.stop, of_address, wanted, found)
+    for row in np.flatnonzero(found == ASK).tolist():
+        domain, email = columns.domain.text(row), columns.email.text(row)
+        found[row] = belongs_to(competitor_domains, domain, email)
+    return found
 
-    key = ("belongs", competitor_domains)
 
-    def judge(text: str) -> int:
-        return int(belongs_to(competitor_domains, text, None))
-
-    after = np.empty(len(columns), dtype=np.int64)
-    mail = columns.email
-    after_at_rows(mail.data, mail.start, mail.stop, after)
-    hosts = TextColumn(mail.data, after, mail.stop)
-    return tables.domains.judged(columns.domain, judge, key) | tables.domains.judged(
-        hosts, judge, key
-    )
+@lru_cache(maxsize=64)
+def _filter_of(names: frozenset[str]) -> NDArray[np.uint8]:
+    """Where `names_met` looks for the names."""
+    column = text_column_of(sorted(names))
+    wanted = np.zeros(FILTER_PLACES, dtype=np.uint8)
+    mark_names(column.data, column.start, column.stop, wanted)
+    return wanted
 
 
 def gate_rows(columns: LeadColumns, competitor: Integers, index: SuppressionIndex) -> Integers:

@@ -15,6 +15,7 @@ from cis_server.domain.weights import DEFAULT_WEIGHTS, Weights
 from cis_server.scoring.column_features import probabilities
 from cis_server.scoring.column_gates import competitor_rows, gate_rows
 from cis_server.scoring.columns import (
+    ContactShapes,
     Integers,
     LeadColumns,
     TextTables,
@@ -77,6 +78,7 @@ def score_columns(
     competitor_domains: tuple[str, ...] = (),
     suppression: SuppressionIndex = NO_SUPPRESSION,
     model: PropensityScorer | None = None,
+    shapes: ContactShapes | None = None,
 ) -> ScoredColumns:
     """Score n leads.
 
@@ -85,9 +87,10 @@ def score_columns(
         tables: the texts met so far.
         as_of, icp, weights, competitor_domains, suppression, model: as for
             `cis_server.scoring.scorer.score_lead`.
+        shapes: of the same leads, where they are known already.
     """
-    shapes = contact_shapes(columns)
-    competitor = competitor_rows(columns, tables, competitor_set(competitor_domains))
+    shapes = shapes if shapes is not None else contact_shapes(columns)
+    competitor = competitor_rows(columns, competitor_set(competitor_domains))
     codes = coded_columns(
         columns, shapes, tables, icp=matcher(icp), as_of=as_of, competitor=competitor
     )

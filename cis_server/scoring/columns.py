@@ -108,7 +108,6 @@ class TextTables:
         self.seniorities = DistinctTexts()
         self.industries = DistinctTexts()
         self.countries = DistinctTexts()
-        self.domains = DistinctTexts()
         self.zones = DistinctTexts()
         self.attributes = DistinctTexts()
 

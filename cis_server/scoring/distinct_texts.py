@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import threading
 from collections import OrderedDict
-from collections.abc import Callable, Hashable
+from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -57,6 +57,24 @@ class TextColumn:
         return TextColumn(self.data, self.start[rows], self.stop[rows])
 
 
+@dataclass(frozen=True, slots=True)
+class RepeatedTexts(TextColumn):
+    """n texts that point to few distinct ones, as a dictionary-encoded Arrow column holds them."""
+
+    values: TextColumn
+    """The distinct ones, m of them; those that are judged."""
+    places: NDArray[np.int64]
+    """Shape (n,), which of them each text is."""
+
+
+def text_column_of(texts: Sequence[str]) -> TextColumn:
+    """A column of texts."""
+    encoded = [text.encode() for text in texts]
+    ends = np.cumsum([0, *map(len, encoded)], dtype=np.int64)
+    data = np.frombuffer(b"".join(encoded) or b"\0", dtype=np.uint8)
+    return TextColumn(data, ends[:-1].copy(), ends[1:].copy())
+
+
 def no_texts(n: int) -> TextColumn:
     """A column whose every text is missing."""
     nowhere = np.zeros(n, dtype=np.int64)
@@ -88,6 +106,8 @@ class DistinctTexts:
         Returns:
             Shape (n,).
         """
+        if isinstance(column, RepeatedTexts):
+            return self.judged(column.values, judge, key, missing=missing)[column.places]
         values = np.empty(len(column), dtype=np.int64)
         with self._lock:
             for first in range(0, len(column), _ROWS_AT_ONCE):

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from cis_server.domain.suppression import IdentifierKind
 from cis_server.scoring.text_kernel import (
     ASK,
+    BUFFER,
     BYTES,
     INTEGERS,
     PLACES,
@@ -327,3 +328,71 @@ def listed_rows(
             while data[a] != 46:
                 a += 1
             a += 1
+
+
+FILTER_PLACES: Final = 1 << 16
+"""Size of the filter of `names_met`."""
+
+
+@inlined
+def _name_place(data: Bytes, start: Integer, stop: Integer) -> Any:
+    """Where a name stands in the filter: FNV-1a of its lower case, folded to 16 bits."""
+    value = np.uint64(0xCBF29CE484222325)
+    for i in range(start, stop):
+        value = (value ^ np.uint64(_lower(data[i]))) * np.uint64(0x100000001B3)
+    value ^= value >> np.uint64(32)
+    value ^= value >> np.uint64(16)
+    return np.int64(value & np.uint64(0xFFFF))
+
+
+@compiled(numba.void(BYTES, PLACES, PLACES, BUFFER))
+def mark_names(data: Bytes, start: Places, stop: Places, wanted: NDArray[np.uint8]) -> None:
+    """Set the filter, shape (`FILTER_PLACES`,), at the place of each name, in lower case."""
+    for i in range(len(start)):
+        wanted[_name_place(data, start[i], stop[i])] = 1
+
+
+@compiled(numba.void(BYTES, PLACES, PLACES, numba.boolean, BYTES, INTEGERS))
+def names_met(
+    data: Bytes,
+    start: Places,
+    stop: Places,
+    of_address: bool,
+    wanted: Bytes,
+    out: NDArray[np.int64],
+) -> None:
+    """Set `ASK` where the domain of a row, or one above it, may be one of the wanted ones.
+
+    Args:
+        data, start, stop: domains and links, or addresses, of which what follows the last ``@``
+            counts.
+        of_address: whether they are addresses.
+        wanted: filter of the wanted names, from `mark_names`.
+        out: shape (n,); other rows are left alone.
+    """
+    for i in range(len(start)):
+        first, last = start[i], stop[i]
+        if of_address:
+            at = last - 1
+            while at >= first and data[at] != 64:
+                at -= 1
+            first = at + 1 if at >= first else last
+        if first >= last:
+            continue
+        if has_beyond_ascii(data, first, last):
+            out[i] = ASK
+            continue
+        first, last = _host(data, first, last)
+        points = 0
+        for k in range(first, last):
+            points += data[k] == 46
+        while first < last:
+            if wanted[_name_place(data, first, last)]:
+                out[i] = ASK
+                break
+            if points < 2:
+                break
+            points -= 1
+            while data[first] != 46:
+                first += 1
+            first += 1

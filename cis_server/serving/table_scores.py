@@ -16,7 +16,7 @@ from cis_server.domain.vocabulary import Tier
 from cis_server.domain.weights import COMPONENTS
 from cis_server.scoring.column_features import attributes_of, probabilities
 from cis_server.scoring.column_scorer import ScoredColumns, score_columns
-from cis_server.scoring.columns import LeadColumns, TextTables, contact_shapes
+from cis_server.scoring.columns import ContactShapes, LeadColumns, TextTables
 from cis_server.scoring.distinct_texts import TextColumn
 from cis_server.scoring.kernel import Arithmetic, score_rows
 from cis_server.serving.scoring_answers import ScoringContext
@@ -64,8 +64,13 @@ class TableScorer:
         )
         """CRM columns that a score depends on."""
 
-    def score(self, columns: LeadColumns) -> TableScores:
-        """The scores of n leads."""
+    def score(self, columns: LeadColumns, shapes: ContactShapes) -> TableScores:
+        """The scores of n leads.
+
+        Args:
+            columns: the leads, with the attributes named in `attributes`.
+            shapes: of the same leads.
+        """
         context = self._context
         scored = score_columns(
             columns,
@@ -76,6 +81,7 @@ class TableScorer:
             competitor_domains=context.competitor_domains,
             suppression=context.suppression,
             model=context.model,
+            shapes=shapes,
         )
         score, tier = scored.score, scored.tier
         by_new_weights = np.zeros(len(columns), dtype=np.bool_)
@@ -89,7 +95,7 @@ class TableScorer:
         by_new_model = np.zeros(len(columns), dtype=np.bool_)
         if self._new_model is not None:
             by_new_model = taken_rows(self._new_model.share, columns.lead_id)
-            probability = self._by_new_model(columns, scored, probability, by_new_model)
+            probability = self._by_new_model(columns, shapes, scored, probability, by_new_model)
         return TableScores(
             score=score,
             tier=tier,
@@ -103,6 +109,7 @@ class TableScorer:
     def _by_new_model(
         self,
         columns: LeadColumns,
+        shapes: ContactShapes,
         scored: ScoredColumns,
         probability: NDArray[np.float64] | None,
         by_new_model: NDArray[np.bool_],
@@ -111,7 +118,7 @@ class TableScorer:
         assert self._new_model is not None
         found = probabilities(
             columns,
-            contact_shapes(columns),
+            shapes,
             scored.codes,
             scored.arithmetic,
             self._new_model.model,

@@ -104,7 +104,7 @@ def test_gates_are_those_of_each_lead(
 ) -> None:
     rivals = RIVALS if any_rivals else frozenset()
     columns = columns_of(leads)
-    competitor = competitor_rows(columns, TextTables(), rivals)
+    competitor = competitor_rows(columns, rivals)
     assert competitor.tolist() == [is_competitor(lead, rivals) for lead in leads]
     gates = gate_rows(columns, competitor, index)
     assert [GATES[gate] for gate in gates.tolist()] == gate_reasons(leads, rivals, index)

@@ -13,7 +13,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 from numpy.typing import NDArray
 
-from cis_server.scoring.distinct_texts import TextColumn, no_texts
+from cis_server.scoring.distinct_texts import RepeatedTexts, TextColumn, no_texts
 from cis_server.scoring.text_kernel import NO_DATE, date_rows
 
 UNKNOWN_FLAG: Final = -1
@@ -27,6 +27,13 @@ class Numbers(NamedTuple):
     """Shape (n,), int64 or float64; where nothing is known any number."""
     known: NDArray[np.bool_] | None
     """Shape (n,), where there is a number; None: everywhere."""
+
+
+def repeated(array: Any) -> Any:
+    """Text as a dictionary, for columns whose texts are judged once each."""
+    kind = array.type
+    plain = pa.types.is_string(kind) or pa.types.is_large_string(kind)
+    return array.dictionary_encode() if plain else array
 
 
 def is_text(kind: Any) -> bool:
@@ -98,13 +105,17 @@ def text_column(array: Any) -> TextColumn:
 def _pointed_at(array: Any) -> TextColumn:
     texts = text_column(array.dictionary)
     indices = array.indices
+    m = len(texts)
+    # One text more, which is missing, for what is null.
+    start, stop = np.append(texts.start, 0), np.append(texts.stop, 0)
     places = _plain(indices, 0).astype(np.int64)
-    if not len(texts):  # all null
-        return no_texts(len(array))
-    start, stop = texts.start[places], texts.stop[places]
     if indices.null_count:
-        np.copyto(stop, start, where=~known_places(indices))
-    return TextColumn(texts.data, start, stop)
+        places[~known_places(indices)] = m
+    pointing = TextColumn(texts.data, start[places], stop[places])
+    if m > len(array):
+        return pointing
+    values = TextColumn(texts.data, start, stop)
+    return RepeatedTexts(pointing.data, pointing.start, pointing.stop, values, places)
 
 
 def known_places(array: Any) -> NDArray[np.bool_]:

@@ -29,6 +29,7 @@ from cis_server.rpc.tables.arrow_columns import (
     is_list_of_text,
     is_number,
     is_text,
+    repeated,
     text_column,
     whole_numbers,
 )
@@ -162,7 +163,7 @@ class LeadReader:
             numbers = floats(array)
             check_number(numbers.values, numbers.known, name, found)
             return numbers.values
-        column = text_column(array)
+        column = text_column(repeated(array) if name in _JUDGED else array)
         rule = rule_of(name)
         assert rule is not None
         if isinstance(rule, Text):
@@ -176,7 +177,7 @@ class LeadReader:
         """Places in the vocabulary of an enumeration, which stands as words or as numbers."""
         words = _WORDS[name]
         if is_text(array.type):
-            column = text_column(array)
+            column = text_column(repeated(array))
             places = self._words.judged(column, words.place_of, name, missing=words.unknown)
             for row in np.flatnonzero(places == _UNKNOWN_WORD).tolist():
                 found.add(row, name, f"{column.text(row)[:40]!r} is none of {words.listed}")
@@ -209,7 +210,7 @@ class LeadReader:
                     )
                 text = own if text is None else pc.coalesce(_plain_text(text), _plain_text(own))
             if text is not None:
-                column = text_column(text)
+                column = text_column(repeated(text))
                 check_text(column, f"attributes[{name}]", _VALUE_RULE, found)
                 read[name] = column
         return read
@@ -394,6 +395,8 @@ _WORDS: Final = {
     "status": _words(core_pb2.LeadStatus, LEAD_STATUSES, LeadStatus, -1),
 }
 _DATES: Final = frozenset({"employment_start_date", "latest_funding_date"})
+_JUDGED: Final = frozenset({"title", "seniority", "industry", "country", "timezone"})
+"""Texts that come again and again, and are judged once each."""
 _MOST_TECHNOLOGIES, _LONGEST_TECHNOLOGY = 500, 200
 _MOST_ATTRIBUTES, _LONGEST_KEY = 200, 128
 _VALUE_RULE: Final = Text(0, 1000)

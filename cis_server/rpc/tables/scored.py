@@ -42,7 +42,8 @@ class ScoredTable:
         """
         writer = ScoreWriter(self._context)
         for rows in LeadReader(ArrowBatches(chunks), self._scorer.attributes):
-            yield from writer.written(rows.lead_ids, self._scorer.score(rows.columns), rows.errors)
+            scores = self._scorer.score(rows.columns, rows.shapes)
+            yield from writer.written(rows.lead_ids, scores, rows.errors)
         yield from writer.ended()
 
 
