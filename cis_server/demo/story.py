@@ -96,7 +96,8 @@ def _story(
 ) -> None:
     started = time.monotonic()
     console.print("[bold]CIS demonstration[/]: two clients, opposite truths, one server\n")
-    with opened_database(None, settings.data_dir / "demo") as url, interruption.off_at_the_end():
+    database = opened_database(None, settings.data_dir / "demo", throwaway=True)
+    with database as url, interruption.off_at_the_end():
         console.print(f"  [green]✓[/] Postgres is up ({time.monotonic() - started:.1f} s)")
         simulation = _simulated(console, url)
         with (

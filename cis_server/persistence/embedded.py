@@ -147,6 +147,18 @@ class EmbeddedPostgres:
             if socket is not None and socket.parent != self._home:
                 shutil.rmtree(socket, ignore_errors=True)
 
+    def empty(self) -> None:
+        """Drop the database with everything in it and make it anew; its other users are cut off.
+
+        Raises:
+            ConfigurationError: the server was not started.
+        """
+        if self._socket is None:
+            raise ConfigurationError("the embedded database was not started")
+        with psycopg.connect(_url(self._socket, "postgres"), autocommit=True) as connection:
+            connection.execute(f'DROP DATABASE IF EXISTS "{DATABASE}" WITH (FORCE)')
+        _ensure_database(self._socket)
+
     def __enter__(self) -> Self:
         return self.start()
 

@@ -15,9 +15,15 @@ from alembic.config import Config
 from alembic.migration import MigrationContext
 from procrastinate.schema import SchemaManager
 from sqlalchemy import Connection, create_engine, pool, text
+from sqlalchemy.exc import ProgrammingError
 
 from cis_server.persistence.connections import sqlalchemy_url, unavailable_as_such
-from cis_server.persistence.schema import MISSING_TIME_ZONES
+from cis_server.persistence.schema import (
+    MISSING_TIME_ZONES,
+    ForeignSchema,
+    fingerprint,
+    newest_revision,
+)
 from cis_server.persistence.tables import metadata
 
 # Any number will do as long as every process uses the same.
@@ -36,12 +42,22 @@ def migrate(url: str, revision: str = "head") -> None:
         revision: Alembic revision to stop at.
 
     Raises:
+        ForeignSchema: other migrations than those of this version made it; nothing is changed.
         StoreUnavailable: the database cannot be reached.
     """
     with unavailable_as_such():
         with _locked_connection(url) as connection:
-            command.upgrade(_config(connection), revision)
+            made_by_us = _checked(connection)
+            try:
+                command.upgrade(_config(connection), revision)
+            except ProgrammingError as error:
+                if made_by_us:
+                    raise
+                raise ForeignSchema("its tables are not those of this version") from error
             _refresh_time_zones(connection)
+            if not made_by_us and revision == "head" and schema_differences(connection):
+                raise ForeignSchema("its tables are not those of this version")
+            _sign(connection)
             connection.commit()
         _apply_queue_schema(url)
 
@@ -53,6 +69,7 @@ def downgrade(url: str, revision: str = "base") -> None:
     """
     with _locked_connection(url) as connection:
         command.downgrade(_config(connection), revision)
+        _sign(connection)
         connection.commit()
 
 
@@ -74,6 +91,33 @@ def schema_differences(connection: Connection) -> list[object]:
 def is_ours(name: str | None, kind: str, _parents: Any) -> bool:
     """Whether Alembic should look at a thing: the job queue's tables are not ours."""
     return not (kind == "table" and name is not None and name.startswith("procrastinate"))
+
+
+def _checked(connection: Connection) -> bool:
+    """Whether the migrations of this version made what is there, as far as they have run.
+
+    Returns:
+        True also when there is nothing yet; False when nobody has signed it.
+    """
+    revision = MigrationContext.configure(connection).get_current_revision()
+    if revision is None:
+        return True
+    if revision > newest_revision():
+        raise ForeignSchema(f"revision {revision}, which this version does not know")
+    signature = connection.scalar(
+        text("SELECT obj_description('alembic_version'::regclass, 'pg_class')")
+    )
+    connection.rollback()
+    if signature not in (None, fingerprint(revision)):
+        raise ForeignSchema(f"revision {revision} has changed since")
+    return signature is not None
+
+
+def _sign(connection: Connection) -> None:
+    """Leave the fingerprint of the migrations that ran with Alembic's own table."""
+    revision = MigrationContext.configure(connection).get_current_revision()
+    signature = "NULL" if revision is None else f"'{fingerprint(revision)}'"
+    connection.execute(text(f"COMMENT ON TABLE alembic_version IS {signature}"))
 
 
 def _config(connection: Connection) -> Config:
