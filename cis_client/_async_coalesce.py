@@ -23,6 +23,9 @@ from cis_client.errors import CisError
 from cis_client.v1.core_pb2 import LeadScore
 from cis_client.v1.scoring_service_pb2 import ScoreLeadRequest
 
+PLACES: Final = 2
+"""Batches of a kind that are under way before calls wait: while the server works on one, the other
+is being written or read. What is asked in one turn of the loop comes together without waiting."""
 WARM_SECONDS: Final = 0.002
 """How long after a batch the next call still expects others to come."""
 
@@ -49,7 +52,7 @@ class _Group(Group["_AwaitedCall"]):
     __slots__ = ("flushing", "warm", "window")
 
     def __init__(self, shared: Shared) -> None:
-        super().__init__(shared)
+        super().__init__(shared, PLACES)
         self.flushing = False
         """Whether they are looked at by the end of this turn of the loop."""
         self.window: asyncio.TimerHandle | None = None

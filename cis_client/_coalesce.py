@@ -6,7 +6,7 @@ import math
 import threading
 import time
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Final, Protocol
 
 from cis_client._gathering import (
     LEAD_BYTES_MOST,
@@ -23,6 +23,10 @@ from cis_client._score_batches import Shared, batch_request, parts_of
 from cis_client.errors import CisError
 from cis_client.v1.core_pb2 import LeadScore
 from cis_client.v1.scoring_service_pb2 import ScoreLeadRequest
+
+PLACES: Final = 4
+"""Batches of a kind that are under way before calls wait. With fewer, a handful of threads would
+wait for each other while the server is idle; with more, batches stay small."""
 
 
 class _Alone(Protocol):
@@ -94,14 +98,23 @@ class Coalescer:
         if parts is None or len(parts[1]) > LEAD_BYTES_MOST:
             return self._alone(request, timeout_seconds=seconds)
         shared, lead = parts
-        call = _BlockedCall(request, lead, time.monotonic() + seconds)
+        call = None
         with self._lock:
             group = self._groups.get(shared)
             if group is None:
-                group = self._groups[shared] = Group(shared)
-            group.waiting.append(call)
-            is_first = len(group.waiting) == 1
-            self._depart(group)
+                group = self._groups[shared] = Group(shared, PLACES)
+            if group.is_free:
+                group.under_way += 1
+            else:
+                call = _BlockedCall(request, lead, time.monotonic() + seconds)
+                group.waiting.append(call)
+                is_first = len(group.waiting) == 1
+                self._depart(group)
+        if call is None:
+            try:
+                return self._alone(request, timeout_seconds=seconds)
+            finally:
+                self._come_back(group)
         self._wait(group, call, is_first=is_first)
         if call.flight is not None:
             return self._fly(group, call, call.flight)
@@ -141,7 +154,8 @@ class Coalescer:
         except BaseException:  # Ctrl-C: nobody else may wait for this thread
             self._withdraw(group, call)
             if call.flight is not None:
-                self._come_back(group, call.flight, [Again.AGAIN] * len(call.flight), call)
+                self._come_back(group)
+                self._hand_out(call.flight, [Again.AGAIN] * len(call.flight), call)
             raise
         if self._withdraw(group, call):
             raise late("")
@@ -175,22 +189,24 @@ class Coalescer:
             if isinstance(outcomes[0], CisError):
                 raise
         finally:
-            self._come_back(group, calls, outcomes, call)
+            self._come_back(group)
+            self._hand_out(calls, outcomes, call)
         own = outcomes[calls.index(call)]
         return LeadScore.FromString(own) if isinstance(own, bytes) else self._ask_alone(call)
 
-    def _come_back(
+    def _come_back(self, group: Group[_BlockedCall]) -> None:
+        with self._lock:
+            group.under_way -= 1
+            self._depart(group)
+            if group.idle:
+                del self._groups[group.shared]
+
+    def _hand_out(
         self,
-        group: Group[_BlockedCall],
         calls: Sequence[_BlockedCall],
         outcomes: Sequence[Outcome],
         captain: _BlockedCall,
     ) -> None:
-        with self._lock:
-            group.under_way -= 1
-            self._depart(group)
-            if group.idle and self._groups.get(group.shared) is group:
-                del self._groups[group.shared]
         for call, outcome in zip(calls, outcomes, strict=True):
             if call is not captain:
                 call.outcome = outcome

@@ -1,7 +1,7 @@
 """When calls of ``score_lead`` travel together, and how each gets its own answer.
 
 A call that finds no other like it under way is sent at once, as itself: a lone caller pays nothing.
-While `UNDER_WAY` are, calls gather; what has gathered leaves when one of those comes back, when it
+While several are, calls gather; what has gathered leaves when one of those comes back, when it
 is a full batch, or when the first of them has waited `WINDOW_SECONDS`. So batches grow with the
 load by themselves: the busier the server, the longer an answer takes and the more have gathered.
 
@@ -32,9 +32,6 @@ from cis_client.v1.core_pb2 import LeadScore
 
 WINDOW_SECONDS: Final = 0.0005
 """Longest that a call waits for others. The clock of an event loop adds up to 1 ms."""
-UNDER_WAY: Final = 2
-"""Batches of a kind that are under way before calls wait: while the server works on one, the other
-is being written or read."""
 CALLS_MOST: Final = 256
 """Calls of a batch."""
 CALLS_LEAST: Final = 32
@@ -57,12 +54,17 @@ Call = TypeVar("Call")
 
 
 class Group(Generic[Call]):
-    """Calls that may travel together."""
+    """Calls that may travel together.
 
-    __slots__ = ("shared", "under_way", "waiting")
+    Args:
+        shared: what they have in common.
+        places: batches that are under way before calls wait.
+    """
 
-    def __init__(self, shared: Shared) -> None:
-        self.shared = shared
+    __slots__ = ("places", "shared", "under_way", "waiting")
+
+    def __init__(self, shared: Shared, places: int) -> None:
+        self.shared, self.places = shared, places
         self.waiting: list[Call] = []
         self.under_way = 0
 
@@ -71,10 +73,15 @@ class Group(Generic[Call]):
         """Whether it can be dropped."""
         return not self.waiting and not self.under_way
 
+    @property
+    def is_free(self) -> bool:
+        """Whether a call that comes now need not wait for others."""
+        return self.under_way < self.places and not self.waiting
+
     def departures(self, *, window_over: bool = False) -> list[list[Call]]:
         """What leaves now, counted as under way from here on; empty when all shall wait."""
         count = len(self.waiting)
-        free = UNDER_WAY - self.under_way
+        free = self.places - self.under_way
         if not count or (free <= 0 and count < CALLS_MOST and not window_over):
             return []
         batches = max(min(free, count // CALLS_LEAST), -(-count // CALLS_MOST), 1)

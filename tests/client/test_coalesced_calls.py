@@ -17,9 +17,9 @@ import pytest
 from client_test_server import Running, running
 
 import cis_client
-from cis_client import AsyncClient, Client, ClientOptions
+from cis_client import AsyncClient, Client, ClientOptions, _async_coalesce, _coalesce
 from cis_client._coalesce import Coalescer
-from cis_client._gathering import CALLS_MOST, LEAD_BYTES_MOST, UNDER_WAY
+from cis_client._gathering import CALLS_MOST, LEAD_BYTES_MOST
 from cis_client.v1.core_pb2 import Icp, Lead, LeadScore
 from cis_client.v1.scoring_service_pb2 import ScoreLeadRequest
 
@@ -79,7 +79,7 @@ def gathered(
 ) -> list[Future[LeadScore]]:
     """Threads whose calls gather behind others, which the server holds, under ``held``."""
     coalescer = patient(client)
-    for number in range(UNDER_WAY):
+    for number in range(_coalesce.PLACES):
         pool.submit(client.score_lead, ask("first", "held"))
         wait(lambda number=number: server.seen.calls["held"] == number + 1)
     (group,) = coalescer._groups.values()
@@ -150,13 +150,13 @@ def test_threads_travel_together(server: Running, pool: ThreadPoolExecutor) -> N
         server.seen.release.set()
         assert [future.result().score for future in futures] == list(range(20))
     assert sizes(server) == [20]
-    assert server.seen.calls.total() == UNDER_WAY + 1
+    assert server.seen.calls.total() == _coalesce.PLACES + 1
 
 
 def test_nobody_waits_longer_than_the_window(server: Running, pool: ThreadPoolExecutor) -> None:
     """While the first calls hang, later ones leave by themselves."""
     with Client(ClientOptions(target=server.target, coalesce=True)) as client:
-        for number in range(UNDER_WAY + 3):
+        for number in range(_coalesce.PLACES + 3):
             pool.submit(client.score_lead, ask("x", "held"))
             wait(lambda number=number: server.seen.calls["held"] == number + 1)
         server.seen.release.set()
@@ -166,7 +166,7 @@ def test_nobody_waits_longer_than_the_window(server: Running, pool: ThreadPoolEx
 
     async def test(client: AsyncClient) -> None:
         tasks = []
-        for number in range(UNDER_WAY + 3):
+        for number in range(_coalesce.PLACES + 3):
             tasks.append(asyncio.create_task(client.score_lead(ask("x", "held"))))
             await seen(lambda number=number: server.seen.calls["held"] == number + 1)
         server.seen.release.set()
@@ -277,7 +277,7 @@ def test_threads_share_the_failure_of_a_batch(server: Running, pool: ThreadPoolE
         server.seen.release.set()
         assert [future.result().score for future in futures] == [15_000] * 10
     assert sizes(server) == []
-    assert server.seen.calls["held"] == UNDER_WAY + 10
+    assert server.seen.calls["held"] == _coalesce.PLACES + 10
 
 
 def test_a_large_lead_travels_alone(server: Running) -> None:
@@ -309,7 +309,7 @@ def test_tasks_keep_their_deadlines(server: Running) -> None:
             )
 
         flying = [call(20), call(20), call(0.1)]
-        await seen(lambda: server.seen.calls["held"] == UNDER_WAY)
+        await seen(lambda: server.seen.calls["held"] == _async_coalesce.PLACES)
         gathering = [call(20), call(0.1)]
         for late in (flying[-1], gathering[-1]):
             with pytest.raises(cis_client.DeadlineExceeded):
@@ -321,7 +321,7 @@ def test_tasks_keep_their_deadlines(server: Running) -> None:
 
     on_a_loop(server, test)
     assert sizes(server) == [2]
-    assert server.seen.calls.total() == UNDER_WAY + 1
+    assert server.seen.calls.total() == _async_coalesce.PLACES + 1
 
 
 def test_threads_keep_their_deadlines(server: Running, pool: ThreadPoolExecutor) -> None:
@@ -344,7 +344,7 @@ def test_a_task_that_is_cancelled_leaves(server: Running) -> None:
             return [asyncio.create_task(call) for call in made]  # type: ignore[arg-type]
 
         first, *flying = calls(3)
-        await seen(lambda: server.seen.calls["held"] == UNDER_WAY)
+        await seen(lambda: server.seen.calls["held"] == _async_coalesce.PLACES)
         gathering = calls(3)
         await asyncio.sleep(0)
         gathering[0].cancel()
@@ -385,7 +385,7 @@ def test_a_batch_that_is_given_up_before_it_is_sent(server: Running) -> None:
 
 def test_a_thread_that_is_interrupted_leaves_nobody_behind() -> None:
     """Ctrl-C hits the one that sends: the others ask for themselves."""
-    entered, release = threading.Barrier(3), threading.Event()
+    entered, release = threading.Barrier(_coalesce.PLACES + 1), threading.Event()
     sent = []
 
     def alone(request: ScoreLeadRequest, /, **_: object) -> LeadScore:
@@ -400,7 +400,7 @@ def test_a_thread_that_is_interrupted_leaves_nobody_behind() -> None:
 
     coalescer = Coalescer(alone, batch, lambda: "id", window_seconds=60.0)
     with ThreadPoolExecutor(16) as pool:
-        for _ in range(UNDER_WAY):
+        for _ in range(_coalesce.PLACES):
             pool.submit(coalescer.score, ask("first"), 30.0)
         entered.wait(10)
         futures = [pool.submit(coalescer.score, ask(f"lead-{n}"), 30.0) for n in range(8)]
@@ -431,7 +431,7 @@ def test_calls_of_a_client_that_is_closed_end(server: Running, pause: float) -> 
     async def test(client: AsyncClient) -> None:
         patient(client)
         calls = [asyncio.ensure_future(client.score_lead(ask("x", "held"))) for _ in range(5)]
-        await seen(lambda: server.seen.calls["held"] == UNDER_WAY)
+        await seen(lambda: server.seen.calls["held"] == _async_coalesce.PLACES)
         calls += [asyncio.ensure_future(client.score_lead(ask("x", "held"))) for _ in range(3)]
         await asyncio.sleep(pause)
         await client.close()
