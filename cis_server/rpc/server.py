@@ -99,8 +99,6 @@ class ServerOptions:
     stream_cap: int = 256
     """Open response streams, each on a thread of its own executor."""
     max_message_bytes: int = 16 * 1024 * 1024
-    inline: bool = True
-    """Whether calls that never wait are answered on the reading thread; see `inline_calls`."""
 
 
 class Server:
@@ -119,7 +117,7 @@ class Server:
             stream_cap=options.stream_cap,
             waiting_pool=self._waiting,
             waiting=_WAITING_SERVICES,
-            inline=HOT_METHODS if _answers_inline(options) else None,
+            inline=HOT_METHODS if _answers_inline() else None,
             call_pool=calls,
             recalls=services.recommendations.recalls,
             quiet=frozenset(HOT_METHODS),
@@ -195,9 +193,8 @@ class Server:
             self._health.set(service, status)
 
 
-def _answers_inline(options: ServerOptions) -> bool:
-    if not options.inline:
-        return False
+def _answers_inline() -> bool:
+    """Whether calls that never wait are answered on the reading thread; see `inline_calls`."""
     if is_known():
         return True
     structlog.get_logger("cis.rpc").warning("inline_calls_off", grpcio=grpc.__version__)

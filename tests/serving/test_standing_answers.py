@@ -112,7 +112,7 @@ def later_instants(since: dt.datetime, until: dt.datetime, share: float) -> list
     return [since, min(since + least, until - least), since + span * share, until - least]
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     plan=st.sampled_from(sorted(TIMING_PLANS)),
     zone=st.sampled_from(ZONES),
@@ -253,7 +253,7 @@ CHANNEL_PLANS = {
 names = st.sampled_from(["email", "linkedin", "sms", "voice", "mail", "fax"])
 
 
-@settings(max_examples=250, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(
     plan=st.sampled_from(sorted(CHANNEL_PLANS)),
     tier=st.sampled_from([None, *Tier]),
