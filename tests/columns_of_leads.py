@@ -104,7 +104,9 @@ LEADS = st.builds(
     | _WILD,
     seniority=_some("Owner", "c-suite", "C Suite", "entry", "boss"),
     employment_start_date=_DATES,
-    domain=_some("northwind.example", "https://www.Rival.example/about", "mail.rival.example")
+    domain=_some(
+        "northwind.example", "https://www.Rival.example/about", "mail.rival.example", "www.www.a.b"
+    )
     | _WILD,
     industry=_some("Software", "Information Technology & Services", "Banks", "Bücher") | _WILD,
     employee_count=st.none() | st.integers(0, 300) | st.integers(-5, 10**9),

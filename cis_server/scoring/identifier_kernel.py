@@ -311,10 +311,7 @@ def listed_rows(
             for i in range(a, b):
                 points += data[i] == 46
         while a < b:
-            first, last = a, b
-            if named == DOMAIN:
-                first, last = _trimmed(data, a, b)
-            size = _filled(named, data, first, last, message)
+            size = _filled(named, data, a, b, message)
             if size > 0:
                 for i in range(8):
                     state[i] = keyed[i]
