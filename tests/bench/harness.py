@@ -48,6 +48,8 @@ CLIENT: Final = "bench"
 """The client of `bench_database`."""
 
 ECHO: Final = "/bench.Echo/Echo"
+STREAM: Final = "/bench.Echo/Stream"
+"""Answers each message of a stream by one of three eighths of its size."""
 SIZED: Final = "/bench.Echo/Sized"
 """Answers with as many bytes as the first ten of the request, in digits, say."""
 SCORE: Final = "/cis.v1.ScoringService/ScoreLead"
@@ -155,8 +157,12 @@ def serve(url: str, said: Connection, core_index: int | None, settings: Settings
         bare = grpc.server(ThreadPoolExecutor(8))
         echo = grpc.unary_unary_rpc_method_handler(lambda body, _: body)
         sized = grpc.unary_unary_rpc_method_handler(lambda body, _: bytes(int(body[:10])))
+        streamed = grpc.stream_stream_rpc_method_handler(
+            lambda bodies, _: (bytes(len(body) * 3 // 8) for body in bodies)
+        )
+        methods = {"Echo": echo, "Sized": sized, "Stream": streamed}
         bare.add_generic_rpc_handlers(
-            (grpc.method_handlers_generic_handler("bench.Echo", {"Echo": echo, "Sized": sized}),)
+            (grpc.method_handlers_generic_handler("bench.Echo", methods),)
         )
         port = bare.add_insecure_port("127.0.0.1:0")
         bare.start()
