@@ -181,7 +181,7 @@ def write_stamped_scores(
                 "components": score.components.as_dict(),
                 "weights": score.weights.as_dict(),
                 "source": score.weights_source.value,
-                "stamp": stamps.setdefault(stamp, len(stamps)),
+                "stamp": stamps.setdefault(stamp, len(stamps) + 1),
                 **_probability_row(score.conversion_probability),
             }
         )
@@ -189,11 +189,14 @@ def write_stamped_scores(
         text(
             "UPDATE leads l SET score = r.score, tier = r.tier, components = r.components,"
             " weights_used = r.weights, weights_source = r.source,"
-            " weights_version = s.weights_version, conversion_probability = r.probability,"
+            " weights_version = (CAST(:weights_versions AS text[]))[r.stamp],"
+            " conversion_probability = r.probability,"
             " probability_low = r.low, probability_high = r.high, probability_target = r.target,"
             " probability_version = CASE WHEN r.probability IS NOT NULL"
-            " THEN s.probability_version END, scored_at = s.scored_at, score_as_of = s.as_of,"
-            " scorer_version = s.scorer_version,"
+            " THEN (CAST(:probability_versions AS text[]))[r.stamp] END,"
+            " scored_at = (CAST(:scored_at AS timestamptz[]))[r.stamp],"
+            " score_as_of = (CAST(:as_of AS timestamptz[]))[r.stamp],"
+            " scorer_version = (CAST(:versions AS text[]))[r.stamp],"
             " status = CASE WHEN l.status IN ('new', 'enriched') THEN 'scored' ELSE l.status END,"
             " components_at_first_touch = CASE WHEN l.components_at_first_touch IS NULL"
             " AND l.first_contacted_at IS NULL AND NOT EXISTS (SELECT FROM activities a"
@@ -203,28 +206,17 @@ def write_stamped_scores(
             " tier text, components jsonb, weights jsonb, source text, stamp integer,"
             " probability double precision, low double precision, high double precision,"
             " target text)"
-            " JOIN jsonb_to_recordset(CAST(:stamps AS jsonb)) AS s (stamp integer,"
-            " scored_at timestamptz, as_of timestamptz, scorer_version text,"
-            " weights_version text, probability_version text) USING (stamp)"
             " WHERE l.client_id = :client AND l.lead_id = r.lead_id AND l.deleted_at IS NULL"
             " RETURNING l.lead_id"
         ),
         {
             "client": client_id,
             "rows": json.dumps(rows),
-            "stamps": json.dumps(
-                [
-                    {
-                        "stamp": number,
-                        "scored_at": scored_at.isoformat(),
-                        "as_of": as_of.isoformat(),
-                        "scorer_version": scorer,
-                        "weights_version": weights,
-                        "probability_version": probability,
-                    }
-                    for (scored_at, as_of, scorer, weights, probability), number in stamps.items()
-                ]
-            ),
+            "scored_at": [stamp[0] for stamp in stamps],
+            "as_of": [stamp[1] for stamp in stamps],
+            "versions": [stamp[2] for stamp in stamps],
+            "weights_versions": [stamp[3] for stamp in stamps],
+            "probability_versions": [stamp[4] for stamp in stamps],
         },
     )
     return list(written.scalars())
