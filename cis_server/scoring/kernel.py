@@ -88,6 +88,12 @@ _reference = cast(Callable[[_F], _F], register_jitable)
 
 
 @_reference
+def weighted_part(points: float, most: float, weight: float) -> float:
+    """What a component adds to the sum: points / maximum x 100 x weight (scoring sheet §4)."""
+    return points / most * 100.0 * weight
+
+
+@_reference
 def rounded_score(weighted_sum: float) -> float:
     """The score of a weighted sum: floor(clip(sum, 0, 100) + 1e-9) (scoring sheet §4)."""
     return float(math.floor(min(max(weighted_sum, 0.0), 100.0) + FLOOR_GUARD))
@@ -164,11 +170,11 @@ def score_arithmetic(lead: CodedLead, weights: FiveFloats, p: PointTable) -> Ari
         risk -= p.unsuitable_title
     risk = max(risk, 0.0)
 
-    part_quality = quality / p.max_data_quality * 100.0 * weights[0]
-    part_authority = authority / p.max_authority * 100.0 * weights[1]
-    part_fit = fit / p.max_company_fit * 100.0 * weights[2]
-    part_timing = timing / p.max_timing * 100.0 * weights[3]
-    part_risk = risk / p.max_risk * 100.0 * weights[4]
+    part_quality = weighted_part(quality, p.max_data_quality, weights[0])
+    part_authority = weighted_part(authority, p.max_authority, weights[1])
+    part_fit = weighted_part(fit, p.max_company_fit, weights[2])
+    part_timing = weighted_part(timing, p.max_timing, weights[3])
+    part_risk = weighted_part(risk, p.max_risk, weights[4])
     total = part_quality + part_authority + part_fit + part_timing + part_risk
     score = rounded_score(total)
 

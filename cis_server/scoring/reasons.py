@@ -7,7 +7,7 @@ what all factors of a lead gained adds up to its unrounded score.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final
@@ -36,6 +36,26 @@ class Factor:
     """Words for it, made only when it is among the strongest."""
     background: bool = False
     """Whether it says little by itself and gives way to every other factor (a clean record)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """A factor before it is weighed."""
+
+    component: int
+    """Place in `COMPONENTS`."""
+    name: str
+    got: float
+    """Points of the component it brought, 0 or more."""
+    missed: float
+    """Points of the component it fell short of its maximum, or took, 0 or more."""
+    text: Callable[[], str]
+    background: bool = False
+
+    def factor(self, scale: Sequence[float]) -> Factor:
+        """The factor under weights with these `scales`."""
+        each = scale[self.component]
+        return Factor(self.name, self.got * each, self.missed * each, self.text, self.background)
 
 
 def reasons_of(factors: Iterable[Factor]) -> tuple[Reason, ...]:
@@ -72,17 +92,29 @@ def score_factors(
         title: its parsed title.
         weights: those the score was made with.
     """
+    scale = scales(weights)
+    return [signal.factor(scale) for signal in signals_of(lead, coded, title)]
+
+
+def scales(weights: Weights) -> tuple[float, ...]:
+    """Score points that a point of each component is worth, in the order of `COMPONENTS`."""
+    return tuple(
+        100.0 * weight / most for weight, most in zip(weights.as_tuple(), MAX_POINTS, strict=True)
+    )
+
+
+def signals_of(lead: Lead, coded: CodedLead, title: ParsedTitle) -> list[Signal]:
+    """Every signal of the five components for one lead, before any weights.
+
+    Args:
+        lead, coded, title: as for `score_factors`.
+    """
     p = POINTS
-    scale = {
-        name: 100.0 * weight / most
-        for name, weight, most in zip(COMPONENTS, weights.as_tuple(), MAX_POINTS, strict=True)
-    }
 
     def signal(
         component: str, name: str, got: float, most: float, text: Callable[[], str]
-    ) -> Factor:
-        each = scale[component]
-        return Factor(name, got * each, (most - got) * each, text)
+    ) -> Signal:
+        return Signal(COMPONENTS.index(component), name, got, most - got, text)
 
     email = (0.0, p.email_unverified, p.email_verified)[coded.email]
     phone = (0.0, p.phone_unverified, p.phone_verified)[coded.phone]
@@ -97,7 +129,7 @@ def score_factors(
         p.recent_funding_days,
         p.recent_funding,
     )
-    factors = [
+    signals = [
         signal("data_quality", "email", email, p.email_verified, lambda: _email(lead, coded)),
         signal("data_quality", "phone", phone, p.phone_verified, lambda: _phone(coded)),
         signal("data_quality", "linkedin", linkedin, p.linkedin, lambda: _linkedin(coded)),
@@ -138,7 +170,7 @@ def score_factors(
             "timing", "funding", funding, p.fresh_funding, lambda: funding_text(coded.funding_days)
         ),
     ]
-    return factors + _risk_factors(coded, scale["risk"])
+    return signals + _risk_signals(coded)
 
 
 def size_points(coded: CodedLead) -> float:
@@ -160,9 +192,10 @@ def _by_age(days: int, first: float, full: float, second: float, part: float) ->
     return full if days < first else part if days < second else 0.0
 
 
-def _risk_factors(coded: CodedLead, each: float) -> list[Factor]:
+def _risk_signals(coded: CodedLead) -> list[Signal]:
     """Deductions at their face value, and what is left of the 15 points."""
-    signals = (
+    risk = COMPONENTS.index("risk")
+    deductions = (
         ("unsubscribed", coded.unsubscribed, POINTS.unsubscribed, "has unsubscribed"),
         ("competitor", coded.competitor, POINTS.competitor, "belongs to a competitor's domain"),
         ("bounce", coded.bounced, POINTS.bounce, "a message has bounced before"),
@@ -175,15 +208,15 @@ def _risk_factors(coded: CodedLead, each: float) -> list[Factor]:
         ),
     )
     taken = [
-        Factor(name, 0.0, points * each, partial(str, text))
-        for name, present, points, text in signals
+        Signal(risk, name, 0.0, points, partial(str, text))
+        for name, present, points, text in deductions
         if present
     ]
-    left = max(POINTS.max_risk - sum(points for _, on, points, _ in signals if on), 0.0)
+    left = max(POINTS.max_risk - sum(points for _, on, points, _ in deductions if on), 0.0)
     words = (
         "no bounce, opt-out or other risk is known" if not taken else "part of the risk allowance"
     )
-    return [*taken, Factor("low_risk", left * each, 0.0, lambda: words, background=True)]
+    return [*taken, Signal(risk, "low_risk", left, 0.0, lambda: words, background=True)]
 
 
 def _email(lead: Lead, coded: CodedLead) -> str:

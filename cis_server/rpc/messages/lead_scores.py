@@ -366,20 +366,16 @@ class LeadScoreWriter:
         ]
         factors = self._parts.gains
         for rank in sorted(quality[4] + authority[4] + fit[4] + timing[4] + risk[4])[:MAX_REASONS]:
-            source, piece = factors[rank]
+            source, points, front, back = factors[rank]
             if source:
-                signal = signals[source]
-                pieces += (signal[1], piece, signal[2])
-            else:
-                pieces.append(piece)
+                front, back = signals[source][1:3]
+            pieces += (front, points, back)
         factors = self._parts.misses
         for rank in sorted(quality[5] + authority[5] + fit[5] + timing[5] + risk[5])[:MAX_REASONS]:
-            source, piece = factors[rank]
+            source, points, front, back = factors[rank]
             if source:
-                signal = signals[source]
-                pieces += (signal[1], piece, signal[2])
-            else:
-                pieces.append(piece)
+                front, back = signals[source][1:3]
+            pieces += (front, points, back)
         return b"".join(pieces), score, tier
 
 

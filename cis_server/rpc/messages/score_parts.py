@@ -10,22 +10,24 @@ the very functions that score a single lead, so there is no second arithmetic he
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
+from functools import cache, lru_cache
 from typing import Final, NamedTuple
 
 from cis_client.v1 import core_pb2
 from cis_server.domain.lead import Lead
+from cis_server.domain.scores import MAX_POINTS
 from cis_server.domain.titles import NO_TITLE
 from cis_server.domain.vocabulary import EmailStatus
-from cis_server.domain.weights import Weights
+from cis_server.domain.weights import DEFAULT_WEIGHTS, Weights
 from cis_server.rpc.messages.scores import weights_message
-from cis_server.rpc.messages.signals import points_bytes
+from cis_server.rpc.messages.signals import points_bytes, reason_ends
 from cis_server.rpc.messages.values import word_of
 from cis_server.rpc.messages.wire import double
 from cis_server.scoring.components import email_code
-from cis_server.scoring.kernel import CodedLead, score_one
+from cis_server.scoring.kernel import CodedLead, score_one, weighted_part
 from cis_server.scoring.points import POINTS
-from cis_server.scoring.reasons import MAX_REASONS, Factor, score_factors
+from cis_server.scoring.reasons import MAX_REASONS, Signal, scales, signals_of
 from cis_server.serving.memo import Memo, MemoBudget
 
 NO_TEXT: Final = 0
@@ -57,18 +59,22 @@ class ScorePart(NamedTuple):
     part: float
     """The weighted part."""
     gains: tuple[int, ...]
-    """Ranks of its strongest factors for, ascending; places in `PartTables.gains`."""
+    """Ranks of its strongest factors for, ascending; keys of `PartTables.gains`."""
     misses: tuple[int, ...]
-    """Ranks of its strongest factors against; places in `PartTables.misses`."""
+    """Ranks of its strongest factors against; keys of `PartTables.misses`."""
 
 
 class RankedFactor(NamedTuple):
     """A factor with its points, ready to be given as a reason."""
 
     source: int
-    """Place in `SOURCES` of the field whose words it has; 0: the piece is complete."""
-    piece: bytes
-    """`Reason.points`, or the complete `LeadScore.reasons` entry, serialised."""
+    """Place in `SOURCES` of the field whose words it has; 0: its own."""
+    points: bytes
+    """`Reason.points`, serialised."""
+    front: bytes
+    """With words of its own: the `LeadScore.reasons` entry before the points, ..."""
+    back: bytes
+    """... and after them."""
 
 
 class PartTables:
@@ -82,9 +88,9 @@ class PartTables:
         fit: (industry matches; `SizeFit`; `CountryFit`) -> part.
         timing: (`role_class`; hiring, None when not known; `funding_class`) -> part.
         risk: (bounced; unsubscribed; competitor; unsuitable title) -> part.
-        gains: every factor for, strongest first: among those of one lead the lowest ranks are the
-            reasons, in this order.
-        misses: every factor against, likewise.
+        gains: rank -> factor for, strongest first: among those of one lead the lowest ranks are
+            the reasons, in this order.
+        misses: rank -> factor against, likewise.
     """
 
     __slots__ = (
@@ -102,22 +108,24 @@ class PartTables:
     )
 
     def __init__(self, weights: Weights, budget: MemoBudget) -> None:
-        self._weights = weights
+        self._weights = weights.as_tuple()
         message = core_pb2.LeadScore(weights=weights_message(weights))
         self.weights = message.SerializeToString()
-        found = [
-            factor
-            for kind in _every_input()
-            for factor in score_factors(*_parts_of(kind), NO_TITLE, weights)
-        ]
-        gains = {_identity(f, f.gained): (f.background, -f.gained) for f in found if f.gained > 0}
-        misses = {_identity(f, -f.missed): (False, -f.missed) for f in found if f.missed > 0}
-        self._gain_ranks, self.gains = _ranked(gains)
-        self._miss_ranks, self.misses = _ranked(misses)
+        scale = scales(weights)
+        gains, self._gain_ranks = _ranked(_every_factor()[0], scale)
+        misses, self._miss_ranks = _ranked(_every_factor()[1], scale)
+        self.gains: Mapping[int, RankedFactor] = Memo(
+            lambda rank: _every_factor()[0][gains[rank]].ranked(scale, 1.0), budget
+        )
+        self.misses: Mapping[int, RankedFactor] = Memo(
+            lambda rank: _every_factor()[1][misses[rank]].ranked(scale, -1.0), budget
+        )
         self.quality: Mapping[tuple[int, int, int, bool, bool], ScorePart] = Memo(
             lambda key: self._part(0, _Input(*key)), budget
         )
-        self.authority = [self._part(1, _Input(authority=n)) for n in range(_MOST_AUTHORITY + 1)]
+        self.authority: Mapping[int, ScorePart] = Memo(
+            lambda points: self._part(1, _Input(authority=points)), budget
+        )
         self.fit: Mapping[tuple[int, int, int], ScorePart] = Memo(
             lambda key: self._part(2, _Input(industry=key[0], size=key[1], country=key[2])), budget
         )
@@ -129,24 +137,48 @@ class PartTables:
         )
 
     def _part(self, component: int, given: _Input) -> ScorePart:
-        lead, coded = _parts_of(given)
-        result = score_one(coded, self._weights.as_tuple())
-        points, part = result[component], result[component + 5]
-        factors = [
-            factor
-            for factor in score_factors(lead, coded, NO_TITLE, self._weights)
-            if factor.name in FACTORS[component]
-        ]
-        gains = sorted(self._gain_ranks[_identity(f, f.gained)] for f in factors if f.gained > 0)
-        misses = sorted(self._miss_ranks[_identity(f, -f.missed)] for f in factors if f.missed > 0)
+        points, gains, misses = _outcome(component, given)
+        part = weighted_part(points, MAX_POINTS[component], self._weights[component])
         return ScorePart(
-            points=int(points),
+            points=points,
             raw=double(component + 1, points) if points else b"",
             weighted=double(component + 1, part) if part else b"",
             part=part,
-            gains=tuple(gains[:MAX_REASONS]),
-            misses=tuple(misses[:MAX_REASONS]),
+            gains=tuple(sorted(self._gain_ranks[place] for place in gains)[:MAX_REASONS]),
+            misses=tuple(sorted(self._miss_ranks[place] for place in misses)[:MAX_REASONS]),
         )
+
+
+class _Strength(NamedTuple):
+    """A factor that some lead has, with its effect before any weights; weights only rank them."""
+
+    background: bool
+    component: int
+    effect: float
+    """Points of the component, above 0."""
+    order: int
+    """Place among `FACTORS`, for equals."""
+    source: int
+    front: bytes
+    back: bytes
+
+    def ranked(self, scale: Sequence[float], sign: float) -> RankedFactor:
+        points = points_bytes(sign * (self.effect * scale[self.component]))
+        return RankedFactor(self.source, points, self.front, self.back)
+
+
+def _ranked(factors: Sequence[_Strength], scale: Sequence[float]) -> tuple[bytes, bytes]:
+    """Rank -> place among `factors`, and the other way round; in the order of `strongest`."""
+
+    def strength(place: int) -> tuple[bool, float, int]:
+        factor = factors[place]
+        return factor.background, -(factor.effect * scale[factor.component]), factor.order
+
+    by_rank = sorted(range(len(factors)), key=strength)
+    ranks = bytearray(len(factors))
+    for rank, place in enumerate(by_rank):
+        ranks[place] = rank
+    return bytes(by_rank), bytes(ranks)
 
 
 class _Input(NamedTuple):
@@ -177,6 +209,58 @@ _FLAGS: Final = (False, True)
 _EMAIL_STATUS = word_of(core_pb2.EmailStatus, EmailStatus)
 
 _Identity = tuple[str, float, str | None]
+"""What tells a reason from any other: factor, effect, and words where the input decides them."""
+
+
+@cache
+def _every_factor() -> tuple[list[_Strength], list[_Strength]]:
+    """Every factor for and against that any lead has, a few dozen of each; without weights."""
+    order = {name: place for place, name in enumerate(itertools.chain.from_iterable(FACTORS))}
+
+    def strength(identity: _Identity, signal: Signal) -> _Strength:
+        name, effect, text = identity
+        source = SOURCES.index(name) if text is None else 0
+        ends = (b"", b"") if text is None else reason_ends(name, text)
+        return _Strength(signal.background, signal.component, effect, order[name], source, *ends)
+
+    gains, misses = _signals()
+    return (
+        [strength(identity, signal) for identity, signal in gains.items()],
+        [strength(identity, signal) for identity, signal in misses.items()],
+    )
+
+
+@cache
+def _signals() -> tuple[dict[_Identity, Signal], dict[_Identity, Signal]]:
+    """The signals behind them, in their order."""
+    found = [
+        signal for given in _every_input() for signal in signals_of(*_lead_of(given), NO_TITLE)
+    ]
+    return (
+        {_identity(signal, signal.got): signal for signal in found if signal.got > 0},
+        {_identity(signal, signal.missed): signal for signal in found if signal.missed > 0},
+    )
+
+
+@lru_cache(maxsize=1024)
+def _outcome(component: int, given: _Input) -> tuple[int, tuple[int, ...], tuple[int, ...]]:
+    """Points of a component and places of its factors for and against; without weights."""
+    lead, coded = _lead_of(given)
+    gains, misses = (list(signals) for signals in _signals())
+    own = [
+        signal for signal in signals_of(lead, coded, NO_TITLE) if signal.name in FACTORS[component]
+    ]
+    return (
+        int(score_one(coded, DEFAULT_WEIGHTS.as_tuple())[component]),
+        tuple(gains.index(_identity(signal, signal.got)) for signal in own if signal.got > 0),
+        tuple(
+            misses.index(_identity(signal, signal.missed)) for signal in own if signal.missed > 0
+        ),
+    )
+
+
+def _identity(signal: Signal, effect: float) -> _Identity:
+    return signal.name, effect, None if signal.name in SOURCES else signal.text()
 
 
 def _every_input() -> list[_Input]:
@@ -202,7 +286,7 @@ def _every_input() -> list[_Input]:
     ]
 
 
-def _parts_of(given: _Input) -> tuple[Lead, CodedLead]:
+def _lead_of(given: _Input) -> tuple[Lead, CodedLead]:
     """A lead with that input, as far as the words of its factors go, and as the kernel reads it."""
     lead = Lead(
         email=(None, "no address", "name@host.example")[given.email],
@@ -230,28 +314,3 @@ def _parts_of(given: _Input) -> tuple[Lead, CodedLead]:
         unsuitable=unsuitable,
     )
     return lead, coded
-
-
-def _identity(factor: Factor, points: float) -> _Identity:
-    """What tells a reason from any other; its words only where the input decides them."""
-    return factor.name, points, None if factor.name in SOURCES else factor.text()
-
-
-def _ranked(
-    strength: Mapping[_Identity, tuple[bool, float]],
-) -> tuple[dict[_Identity, int], list[RankedFactor]]:
-    """Ranks and factors in the order of `strongest`: by strength, then as `FACTORS` lists them."""
-    order = {name: place for place, name in enumerate(itertools.chain.from_iterable(FACTORS))}
-    ranked = sorted(strength, key=lambda reason: (*strength[reason], order[reason[0]]))
-    factors = [
-        RankedFactor(SOURCES.index(name), points_bytes(points))
-        if text is None
-        else RankedFactor(0, _reason(name, points, text))
-        for name, points, text in ranked
-    ]
-    return {reason: rank for rank, reason in enumerate(ranked)}, factors
-
-
-def _reason(factor: str, points: float, text: str) -> bytes:
-    reason = core_pb2.Reason(factor=factor, points=points, text=text)
-    return core_pb2.LeadScore(reasons=[reason]).SerializeToString()
