@@ -19,6 +19,8 @@ _CROWD = 16
 _CROWD_POLL_SECONDS = 1.0
 """With more followers than `_CROWD` in a process: waking hundreds of threads four times a second
 would be felt by the calls that score."""
+_CROWD_WAKE_SECONDS = 0.8
+"""Over which a crowd is woken one by one: a call that scores may meet one of them, never all."""
 
 State = TypeVar("State")
 StateRead = TypeVar("StateRead", covariant=True)
@@ -111,12 +113,30 @@ class RunWatch(Generic[State]):
                 states = {}
             with self._changed:
                 fresh = {k: v for k, v in states.items() if k in self._followers}
-                if any(self._states.get(key) != value for key, value in fresh.items()):
+                moved = any(self._states.get(key) != value for key, value in fresh.items())
+                crowd = sum(self._followers.values())
+                if moved:
                     self._states.update(fresh)
                     self.change += 1
-                    self._changed.notify_all()
-                crowded = sum(self._followers.values()) > _CROWD
-            time.sleep(_CROWD_POLL_SECONDS if crowded else _POLL_SECONDS)
+                    if crowd <= _CROWD:
+                        self._changed.notify_all()
+            if crowd <= _CROWD:
+                time.sleep(_POLL_SECONDS)
+            elif moved:
+                self._wake_one_by_one(crowd)
+                time.sleep(_CROWD_POLL_SECONDS - _CROWD_WAKE_SECONDS)
+            else:
+                time.sleep(_CROWD_POLL_SECONDS)
+
+    def _wake_one_by_one(self, crowd: int) -> None:
+        # Who has waited longest is woken first, so that nobody is passed over. Interest in several
+        # runs counts several times; waking nobody does no harm.
+        for _ in range(crowd):
+            with self._changed:
+                if self._closed:
+                    return
+                self._changed.notify()
+            time.sleep(_CROWD_WAKE_SECONDS / crowd)
 
 
 class Follower(Generic[State]):
