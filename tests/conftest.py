@@ -41,7 +41,7 @@ def postgres_server() -> Iterator[str]:
         return
     folder = Path(tempfile.mkdtemp(prefix="cis-test-"))
     try:
-        with EmbeddedPostgres(folder, _FAST) as server:
+        with EmbeddedPostgres(folder, _FAST, temporary=True) as server:
             yield server.url
     finally:
         shutil.rmtree(folder, ignore_errors=True)

@@ -13,7 +13,6 @@ itself for that account's group.
 from __future__ import annotations
 
 import fcntl
-import hashlib
 import os
 import pwd
 import shutil
@@ -22,7 +21,7 @@ import subprocess
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from importlib.util import find_spec
 from pathlib import Path
@@ -33,6 +32,7 @@ from urllib.parse import quote
 import psycopg
 
 from cis_server.errors import ConfigurationError
+from cis_server.persistence.fallback_homes import fallback_home, is_orphan, orphans
 
 SUPERUSER = "cis"
 DATABASE = "cis"
@@ -81,10 +81,13 @@ class EmbeddedPostgres:
         data_dir: folder of the database; made when missing. For root, when the unprivileged
             account cannot reach it, the database is kept below ``/var/lib/cis`` instead.
         options: further server settings, by name, beside the built-in ones.
+        temporary: whether the last one to leave removes the database as well.
     """
 
-    def __init__(self, data_dir: Path, options: dict[str, str] | None = None) -> None:
-        self._data_dir = data_dir.absolute()
+    def __init__(
+        self, data_dir: Path, options: dict[str, str] | None = None, *, temporary: bool = False
+    ) -> None:
+        self._data_dir, self._temporary = data_dir.absolute(), temporary
         self._options = {**_SERVER_OPTIONS, **(options or {})}
         self._users: IO[bytes] | None = None
         self._home: Path | None = None
@@ -112,6 +115,7 @@ class EmbeddedPostgres:
         if self._users is not None:
             return self
         self._account = _unprivileged_account()
+        self._remove_orphans()
         home = self._home = _reachable_home(self._data_dir, self._account)
         with _locked(home / "start.lock"):
             programs = _programs(home, self._account)
@@ -146,6 +150,10 @@ class EmbeddedPostgres:
                 self._run([programs / "pg_ctl", "-D", cluster, "-m", "fast", "-w", "stop"])
             if socket is not None and socket.parent != self._home:
                 shutil.rmtree(socket, ignore_errors=True)
+            if self._temporary:
+                shutil.rmtree(self._home, ignore_errors=True)
+                if self._home.is_relative_to(_ROOT_FALLBACK):
+                    shutil.rmtree(self._home.parent, ignore_errors=True)
 
     def empty(self) -> None:
         """Drop the database with everything in it and make it anew; its other users are cut off.
@@ -169,6 +177,28 @@ class EmbeddedPostgres:
         trace: TracebackType | None,
     ) -> None:
         self.stop()
+
+    def _remove_orphans(self) -> None:
+        """Remove databases below `_ROOT_FALLBACK` that nobody can come back to.
+
+        Their processes may have been killed, so a server may still run over one.
+        """
+        if self._account is None:
+            return
+        for folder in orphans(_ROOT_FALLBACK):
+            home = folder / "postgres"
+            with suppress(OSError, ConfigurationError), _locked(home / "start.lock", wait=False):
+                with (home / "users.lock").open("wb") as users:
+                    fcntl.flock(users, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                # Somebody may have come back between the first look and the lock.
+                if is_orphan(folder):
+                    if _answers(home / "pgdata"):
+                        programs = _programs(home, self._account)
+                        cluster = home / "pgdata"
+                        self._run(
+                            [programs / "pg_ctl", "-D", cluster, "-m", "immediate", "-w", "stop"]
+                        )
+                    shutil.rmtree(folder, ignore_errors=True)
 
     def _initialise(self, programs: Path, cluster: Path) -> None:
         # A half-made cluster of a killed start has no PG_VERSION in place; begin afresh.
@@ -271,9 +301,7 @@ def _reachable_home(data_dir: Path, account: _Account | None) -> Path:
         data_dir.mkdir(parents=True, exist_ok=True)
         if account is not None:
             if not all(_may_search(folder, account) for folder in data_dir.parents):
-                name = hashlib.sha256(str(data_dir).encode()).hexdigest()[:12]
-                data_dir = _ROOT_FALLBACK / f"of-{name}"
-                data_dir.mkdir(parents=True, exist_ok=True)
+                data_dir = fallback_home(_ROOT_FALLBACK, data_dir)
             if not _may_search(data_dir, account):
                 os.chown(data_dir, -1, account.gid)
                 data_dir.chmod(stat.S_IMODE(data_dir.stat().st_mode) | stat.S_IXGRP)
@@ -332,9 +360,9 @@ def _socket_folder(home: Path, account: _Account | None) -> Path:
 
 
 @contextmanager
-def _locked(path: Path) -> Iterator[None]:
+def _locked(path: Path, *, wait: bool = True) -> Iterator[None]:
     with path.open("wb") as file:
-        fcntl.flock(file, fcntl.LOCK_EX)
+        fcntl.flock(file, fcntl.LOCK_EX if wait else fcntl.LOCK_EX | fcntl.LOCK_NB)
         yield
 
 
@@ -358,6 +386,16 @@ def _running_socket(cluster: Path) -> Path | None:
             if not _is_postgres(pid) or time.monotonic() > deadline:
                 return None
             time.sleep(0.05)
+
+
+def _answers(cluster: Path) -> bool:
+    """Whether a server runs over a cluster; one that is still coming up does not count."""
+    try:
+        socket = Path((cluster / "postmaster.pid").read_text().splitlines()[4])
+        with psycopg.connect(_url(socket, "postgres"), connect_timeout=2):
+            return True
+    except (OSError, IndexError, psycopg.OperationalError):
+        return False
 
 
 def _forget_dead_server(cluster: Path) -> None:

@@ -17,6 +17,7 @@ import pytest
 from cis_server.errors import ConfigurationError
 from cis_server.persistence import embedded
 from cis_server.persistence.embedded import EmbeddedPostgres
+from cis_server.persistence.fallback_homes import fallback_home, orphans
 
 _STARTER = """
 import sys, time, pathlib
@@ -102,6 +103,74 @@ def test_no_permission_is_opened_beyond_the_data_folder(
         assert homes[0].stat().st_mode & 0o077 == 0
         # Root's server cannot live below a folder that its account may not enter.
         assert homes[0].is_relative_to(fallback if os.geteuid() == 0 else private)
+
+
+def test_a_temporary_one_takes_everything_with_it(folder: Path) -> None:
+    first = EmbeddedPostgres(folder, temporary=True).start()
+    with EmbeddedPostgres(folder, temporary=True) as second:
+        first.stop()
+        assert _answers(second.url), "removed while it was in use"
+    assert list(folder.iterdir()) == []
+
+
+needs_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root's servers live elsewhere")
+
+
+@pytest.fixture
+def fallback(folder: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    folder.chmod(0o711)
+    (folder / "private").mkdir(0o700)
+    place = folder / "fallback"
+    monkeypatch.setattr(embedded, "_ROOT_FALLBACK", place)
+    return place
+
+
+@needs_root
+def test_a_temporary_one_elsewhere_does_too(folder: Path, fallback: Path) -> None:
+    with EmbeddedPostgres(folder / "private" / "data", temporary=True) as server:
+        assert _answers(server.url)
+        assert len(list(fallback.iterdir())) == 1
+    assert list(fallback.iterdir()) == []
+
+
+@needs_root
+def test_what_lived_elsewhere_goes_after_its_temporary_folder(folder: Path, fallback: Path) -> None:
+    """Also when its process was killed and its server still runs; not while it is in use."""
+    gone, used, another = (folder / "private" / name for name in ("gone", "used", "another"))
+    starter = _STARTER.replace(
+        "server =",
+        f"from cis_server.persistence import embedded; embedded._ROOT_FALLBACK = pathlib.Path("
+        f"{str(fallback)!r})\nserver =",
+    )
+    command = [sys.executable, "-c", starter, str(gone)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        url = process.stdout.readline().strip()
+        process.kill()
+    with EmbeddedPostgres(used) as in_use:
+        assert _answers(url)
+        shutil.rmtree(gone)
+        shutil.rmtree(used)
+        with EmbeddedPostgres(another):
+            origins = {(home / "origin").read_text() for home in fallback.iterdir()}
+            assert origins == {str(used), str(another)}
+            assert not _answers(url)
+            assert _answers(in_use.url)
+
+
+def test_only_temporary_folders_leave_orphans(tmp_path: Path) -> None:
+    """Another folder that is not there may be on a disk that is away."""
+    gone = tmp_path / "gone"
+    home, away, there = (
+        fallback_home(tmp_path / "homes", place)
+        for place in (gone, Path("/srv/not-mounted/cis"), tmp_path)
+    )
+    (tmp_path / "homes" / "of-unknown").mkdir()
+    assert list(orphans(tmp_path / "homes")) == [home]
+    assert fallback_home(tmp_path / "homes", gone) == home
+    gone.mkdir()
+    assert list(orphans(tmp_path / "homes")) == []
+    assert {away, there} <= set((tmp_path / "homes").iterdir())
 
 
 def test_a_folder_with_a_long_name_still_gets_a_socket(folder: Path) -> None:
