@@ -126,7 +126,7 @@ def cis_server(*arguments: str, **environment: str) -> Iterator[Program]:
             process = subprocess.Popen(
                 [sys.executable, "-m", "cis_server", *arguments],
                 cwd=folder,
-                env={**_clean_environment(), "CIS_DATA_DIR": folder, **environment},
+                env={**clean_environment(), "CIS_DATA_DIR": folder, **environment},
                 stdin=subprocess.DEVNULL,
                 stdout=out,
                 stderr=err,
@@ -176,7 +176,7 @@ def _pids_in(log: str) -> list[int]:
     return pids
 
 
-def _clean_environment() -> dict[str, str]:
+def clean_environment() -> dict[str, str]:
     """The environment without settings of ours."""
     kept = {name: value for name, value in os.environ.items() if not name.startswith("CIS_")}
     # Compiled once for all tests; the next run finds them.
