@@ -4,18 +4,21 @@ from __future__ import annotations
 
 import datetime as dt
 import random
+import threading
+import time
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pytest
 from running_server import make_client, wait_until
 from sqlalchemy import Engine
 from table_leads import message, row, table
 
 from cis_client import Client
-from cis_client.errors import InvalidArgument
+from cis_client.errors import DeadlineExceeded, InvalidArgument, NotFound, ResourceExhausted
 from cis_client.frames import table_request
 from cis_client.v1 import admin_service_pb2 as admin
 from cis_client.v1 import core_pb2 as core
@@ -33,6 +36,7 @@ from cis_server.domain.registry import ModelKind, NewModel
 from cis_server.domain.weights import COMPONENTS, Weights
 from cis_server.persistence.connections import make_engine, tenant
 from cis_server.persistence.models import insert_model
+from cis_server.rpc.services.score_table import MOST_TABLES
 from cis_server.scoring.features import FIXED_FEATURES
 
 AS_OF = dt.datetime(2026, 3, 2, tzinfo=dt.UTC)
@@ -235,3 +239,239 @@ def test_every_figure_is_that_of_score_lead(api: Client, acme: str) -> None:
                 errors += wanted["error"] is not None
     assert 100 < errors < 1000
     assert acme
+
+
+def refusal(api: Client, pieces: Sequence[bytes]) -> tuple[str, str]:
+    """Field and words of the refusal."""
+    with pytest.raises(InvalidArgument) as refused:
+        sent(api, pieces)
+    (violation,) = refused.value.violations
+    return violation.field, violation.description
+
+
+def test_the_first_message_says_what_tells_the_scores(api: Client, acme: str) -> None:
+    with api.score_table(iter([table_request(acme)])) as answers:
+        first = next(answers)
+        assert first.model.model_version
+        assert first.weights.authority == 0.4
+        assert (first.rollout.percentage, first.rollout.weights.authority) == (55, 0.1)
+        assert {"lead_id", "title", "segment", "seats", "attributes"} <= set(first.columns)
+        assert "city" not in first.columns
+        with pytest.raises(InvalidArgument, match="no Arrow IPC stream"):
+            next(answers)
+
+
+def test_a_stored_answer_still_says_what_told_it(api: Client, acme: str) -> None:
+    answer = sent(api, [stream(table([{"lead_id": "a"}]))])
+    told_by = {key.decode(): value.decode() for key, value in answer.schema.metadata.items()}
+    assert told_by["model_version"].endswith("-1")
+    assert told_by["probability_version"].endswith("-1")
+    assert (told_by["as_of_date"], told_by["stale"]) == ("2026-03-02", "false")
+    assert acme
+    assert answer.column_names[:2] == ["lead_id", "score"]
+    assert answer.column_names[-1] == "error"
+
+
+def test_a_table_without_rows(api: Client, acme: str) -> None:
+    answer = sent(api, [stream(table([]))])
+    assert (answer.num_rows, answer.num_columns) == (0, 14)
+    assert acme
+
+
+OTHER_TYPES: dict[str, list[pa.DataType]] = {
+    "title": [pa.large_string(), pa.string_view(), pa.dictionary(pa.int8(), pa.string())],
+    "email": [pa.string_view(), pa.dictionary(pa.uint16(), pa.large_string())],
+    "lead_id": [pa.large_string(), pa.dictionary(pa.int64(), pa.string())],
+    "employee_count": [pa.float64(), pa.int32(), pa.decimal128(22, 2), pa.uint64()],
+    "bounce_count": [pa.int8(), pa.float32()],
+    "employment_start_date": [
+        *(pa.date32(), pa.date64(), pa.timestamp("us"), pa.timestamp("ns", "Asia/Tokyo")),
+    ],
+}
+
+
+def test_every_type_says_the_same(api: Client, acme: str) -> None:
+    rows: list[dict[str, Any]] = [
+        {"lead_id": "a", "title": "CEO", "email": "a@b.co", "employee_count": 20},
+        {"lead_id": "b", "employment_start_date": "2026-01-15", "bounce_count": 3},
+        {"lead_id": "c", "title": "VP Sales", "email": "é@b.co", "employee_count": 60},
+    ]
+    plain = table(rows)
+    expected = sent(api, [stream(plain)])
+    for name, kinds in OTHER_TYPES.items():
+        place = plain.column_names.index(name)
+        for kind in kinds:
+            column = plain.column(name)
+            if pa.types.is_dictionary(kind):
+                column = column.dictionary_encode()
+            elif pa.types.is_timestamp(kind) and kind.tz is not None:
+                column = pc.assume_timezone(column.cast(pa.timestamp(kind.unit)), kind.tz)
+            elif name == "employment_start_date":
+                column = column.cast(pa.timestamp("us"))
+            column = column.cast(kind)
+            changed = plain.set_column(place, name, column)
+            assert changed.schema.field(name).type == kind
+            assert sent(api, [stream(changed)]).equals(expected), (name, kind)
+    words = [None, "EMAIL_STATUS_VERIFIED", "catch-all"]
+    numbers = [0, core.EMAIL_STATUS_VERIFIED, core.EMAIL_STATUS_CATCH_ALL]
+    place = plain.column_names.index("email_status")
+    said = [
+        sent(api, [stream(plain.set_column(place, "email_status", pa.array(values)))])
+        for values in (words, numbers)
+    ]
+    assert said[0].equals(said[1])
+    assert acme
+
+
+def test_attributes_come_as_columns_a_map_or_a_struct(api: Client, acme: str) -> None:
+    pairs = [{"segment": "gold", "seats": "25"}, {"segment": "silver"}, {}]
+    ids = pa.array(["a", "b", "c"])
+    as_map = pa.array([list(each.items()) for each in pairs], pa.map_(pa.string(), pa.string()))
+    tables = (
+        pa.table({"lead_id": ids, "attributes": as_map}),
+        pa.table({"lead_id": ids, "attributes": pa.array(pairs)}),
+        pa.table({"lead_id": ids, "segment": pa.array(["gold", "silver", None]),
+                  "seats": pa.array([25.0, None, float("nan")])}),
+        pa.table({"lead_id": ids, "attributes": pa.array([{"segment": "gold"}] + 2 * [None]),
+                  "segment": ["x", "silver", None], "seats": pa.array([25, None, None])}),
+    )  # fmt: skip
+    answers = [sent(api, [stream(each)]) for each in tables]
+    assert len({row["conversion_probability"] for row in answers[0].to_pylist()}) == 3
+    assert all(answer.equals(answers[0]) for answer in answers[1:])
+    long = pa.array([[("segment", "x" * 1001)], [("k" * 129, "v")], [("a", "b")]], as_map.type)
+    wrong = sent(api, [stream(pa.table({"lead_id": ids, "attributes": long}))]).to_pylist()
+    assert [bool(row["error"]) for row in wrong] == [True, True, False]
+    assert acme
+
+
+def test_a_wrong_column_is_named(api: Client, acme: str) -> None:
+    ids = pa.array(["a"])
+    for columns, field, words in (
+        ({"title": pa.array(["x"])}, "arrow_ipc.lead_id", "is required"),
+        ({"lead_id": pa.array([1])}, "arrow_ipc.lead_id", "must be text, not int64"),
+        ({"lead_id": ids, "title": pa.array([2.5])}, "arrow_ipc.title", "text, not double"),
+        ({"lead_id": ids, "is_hiring": pa.array(["yes"])}, "arrow_ipc.is_hiring", "bool"),
+        ({"lead_id": ids, "employee_count": ids}, "arrow_ipc.employee_count", "numbers"),
+        ({"lead_id": ids, "technologies": ids}, "arrow_ipc.technologies", "lists of text"),
+        ({"lead_id": ids, "attributes": ids}, "arrow_ipc.attributes", "map or struct"),
+        ({"lead_id": ids, "segment": pa.array([[1]])}, "arrow_ipc.segment", "text or numbers"),
+    ):
+        found = refusal(api, [stream(pa.table(columns))])
+        assert found[0] == field
+        assert words in found[1]
+    twice = pa.Table.from_arrays([ids, ids, ids], names=["lead_id", "x", "x"])
+    assert refusal(api, [stream(twice)]) == ("arrow_ipc.x", "comes twice")
+    assert acme
+
+
+def test_what_is_no_table_is_told(api: Client, acme: str) -> None:
+    whole = stream(table([{"lead_id": "a", "title": "CEO"}]))
+    compressed = pa.BufferOutputStream()
+    options = pa.ipc.IpcWriteOptions(compression="zstd")
+    with pa.ipc.new_stream(compressed, pa.schema([("lead_id", "string")]), options=options) as out:
+        out.write_batch(pa.record_batch({"lead_id": ["a" * 100] * 100}))
+    for data, words in (
+        (b"", "is required"),
+        (b"lead_id,title\na,CEO\n", "is not an Arrow IPC stream"),
+        (whole[:-60], "ends in the middle"),
+        (whole + b"x", "goes on after the end"),
+        (b"\xff\xff\xff\xff\xff\xff\xff\x7f", "message header of"),
+        (compressed.getvalue().to_pybytes(), "compressed"),
+    ):
+        field, description = refusal(api, [data])
+        assert field == "arrow_ipc"
+        assert words in description, description
+    many = pa.table({"lead_id": pa.nulls(2**20 + 1)})
+    assert "1048576 is the most" in refusal(api, [stream(many, 2**21)])[1]
+    large = pa.table({"lead_id": pa.array(["a"]), "x": pa.array(["y" * 2**25])})
+    data = stream(large)
+    pieces = [data[begin : begin + 2**23] for begin in range(0, len(data), 2**23)]
+    assert "send smaller batches" in refusal(api, pieces)[1]
+    assert acme
+
+
+def test_bytes_changed_on_the_way_never_crash_the_server(api: Client, acme: str) -> None:
+    chance = random.Random(7)
+    whole = stream(table([row(chance, number) for number in range(20)]))
+    outcomes = set()
+    for _ in range(150):
+        broken = bytearray(whole)
+        for _ in range(chance.choice((1, 1, 4))):
+            broken[chance.randrange(len(broken))] = chance.randrange(256)
+        try:
+            outcomes.add(sent(api, [bytes(broken)]).num_rows)
+        except InvalidArgument as refused:
+            outcomes.add(refused.violations[0].field.partition(".")[0])
+    assert outcomes <= {"arrow_ipc", 20, 0}
+    assert sent(api, [whole]).num_rows == 20
+    assert acme
+
+
+def test_no_client_and_an_unknown_one(api: Client, acme: str) -> None:
+    for first, kind in (
+        (scoring.ScoreTableRequest(arrow_ipc=b"x"), InvalidArgument),
+        (scoring.ScoreTableRequest(client_id="nobody"), NotFound),
+    ):
+        with pytest.raises(kind), api.score_table(iter([first])) as answers:
+            list(answers)
+    with pytest.raises(InvalidArgument, match="client_id"), api.score_table(iter([])) as answers:
+        list(answers)
+    assert acme
+
+
+def test_a_caller_that_does_not_read_is_not_read_from(api: Client, acme: str) -> None:
+    leads = stream(table([{"lead_id": "a" * 100}] * 4000))
+    batch = leads[leads.index(b"\xff\xff\xff\xff", 8) : -8]
+    schema = leads[: leads.index(b"\xff\xff\xff\xff", 8)]
+    taken = 0
+
+    def endless() -> Iterator[scoring.ScoreTableRequest]:
+        nonlocal taken
+        yield table_request(acme)
+        yield scoring.ScoreTableRequest(arrow_ipc=schema)
+        while True:
+            taken += 1
+            yield scoring.ScoreTableRequest(arrow_ipc=batch)
+
+    with api.score_table(endless()) as answers:
+        assert next(answers).columns
+        seen = -1
+        while seen < taken:  # until nothing more is taken for a while
+            seen = taken
+            time.sleep(0.3)
+        assert 0 < taken < 200
+    # The call is gone, and its place with it.
+    assert sent(api, [stream(table([{"lead_id": "a"}]))]).num_rows == 1
+
+
+def test_places_come_back_when_callers_leave_or_run_out_of_time(api: Client, acme: str) -> None:
+    def silent() -> Iterator[scoring.ScoreTableRequest]:
+        yield table_request(acme)
+        gone.wait(20)
+
+    gone = threading.Event()
+    open_calls = []
+    for _ in range(MOST_TABLES):
+        call = api.score_table(silent(), timeout_seconds=60)
+        assert next(call).columns
+        open_calls.append(call)
+    with pytest.raises(ResourceExhausted) as shed, api.score_table(silent()) as answers:
+        next(answers)
+    assert shed.value.retry_after_seconds
+    for call in open_calls[1:]:
+        call.cancel()
+
+    def scored() -> bool:
+        try:
+            return sent(api, [stream(table([{"lead_id": "a"}]))]).num_rows == 1
+        except ResourceExhausted:
+            return False
+
+    wait_until(scored, 10, "a place")
+    open_calls[0].cancel()
+    with (
+        pytest.raises(DeadlineExceeded),
+        api.score_table(silent(), timeout_seconds=0.2) as answers,
+    ):
+        list(answers)
+    gone.set()

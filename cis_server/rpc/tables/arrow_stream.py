@@ -49,7 +49,8 @@ class ArrowBatches:
     """
 
     def __init__(self, chunks: Iterable[bytes]) -> None:
-        source = _Source(arrow_messages(chunks))
+        self._messages = arrow_messages(chunks)
+        source = _Source(self._messages)
         self._reader = _reading(lambda: pa.ipc.open_stream(source))
         self.names: tuple[str, ...] = tuple(_reading(lambda: self._reader.schema.names))
         self.types: tuple[Any, ...] = tuple(self._reader.schema.types)
@@ -59,6 +60,7 @@ class ArrowBatches:
             try:
                 batch = _reading(self._reader.read_next_batch)
             except StopIteration:
+                next(self._messages, None)  # pyarrow does not look at what follows the end
                 return
             yield batch
 
