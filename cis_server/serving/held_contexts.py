@@ -8,6 +8,7 @@ what a call then pays is one look-up.
 from __future__ import annotations
 
 import datetime as dt
+import threading
 from collections.abc import Callable
 from typing import Final, Generic, NamedTuple, TypeVar
 
@@ -18,8 +19,9 @@ from cis_server.serving.snapshot import ClientSnapshot
 
 T = TypeVar("T")
 
-DEFAULT_CONTEXTS: Final = 2048
-"""Contexts kept; the oldest gives way to one more."""
+DEFAULT_CONTEXTS: Final = 1024
+"""Contexts kept; the oldest gives way to one more. With what ScoreLead prepares, 5 kB each, 21 kB
+where a propensity model is live."""
 
 
 class HeldContexts(Generic[T]):
@@ -40,6 +42,7 @@ class HeldContexts(Generic[T]):
     ) -> None:
         self._advisor, self._prepare, self._most = advisor, prepare, most
         self._held: dict[_Key, _Held[T]] = {}
+        self._adding = threading.Lock()
 
     def __len__(self) -> int:
         return len(self._held)
@@ -99,9 +102,10 @@ class HeldContexts(Generic[T]):
         )
         until = context_ends(client, now, follows_clock=as_of is None)
         held = _Held(client, away, now, until, self._prepare(context))
-        while len(self._held) >= self._most:
-            self._held.pop(next(iter(self._held)), None)
-        self._held[client_id, campaign_id, icp, as_of] = held
+        with self._adding:  # nobody may add while the oldest is looked for
+            while len(self._held) >= self._most:
+                del self._held[next(iter(self._held))]
+            self._held[client_id, campaign_id, icp, as_of] = held
         return held.prepared
 
 
