@@ -43,6 +43,7 @@ class CallInterceptor:
         inline: paths of the methods that are answered on the reading thread, with what tells their
             requests that may wait; see `inline_calls`. Those go to ``call_pool``.
         call_pool: executor of such requests; required with ``inline``.
+        own_pools: executors of single unary methods, by path.
         recalls: paths of the methods that keep answers, with what finds them.
         quiet: methods whose successes are logged only once in ``quiet_every``.
         quiet_every: see ``quiet``; errors are always logged.
@@ -59,6 +60,7 @@ class CallInterceptor:
         inline: Mapping[str, MayWait] | None = None,
         call_pool: ThreadPoolExecutor | None = None,
         recalls: Mapping[str, Recall] | None = None,
+        own_pools: Mapping[str, ThreadPoolExecutor] | None = None,
         quiet: frozenset[str] = frozenset(),
         quiet_every: int = 1000,
     ) -> None:
@@ -66,6 +68,7 @@ class CallInterceptor:
         self._stream_pool = stream_pool
         self._waiting_pool, self._waiting = waiting_pool, waiting
         self._inline, self._call_pool = inline or {}, call_pool
+        self._own_pools = own_pools or {}
         self._recalls = recalls or {}
         self._streams = _StreamCount(stream_cap)
         self._quiet = quiet
@@ -114,7 +117,7 @@ class CallInterceptor:
             return self._waiting_pool
         may_wait = self._inline.get(method)
         if may_wait is None or self._call_pool is None:
-            return None
+            return self._own_pools.get(method)
         return InlineCalls(
             self._call_pool,
             lambda request: request.__class__ is not Recalled and may_wait(request),

@@ -96,6 +96,9 @@ class ServerOptions:
     waiting_threads: int = 8
     """Threads of the unary calls that may wait for the database, so that none of them keeps a
     thread from scoring."""
+    batch_threads: int = 4
+    """Threads of batches of leads, so that none of them keeps a thread from a call about one; more
+    than one because some wait for the database."""
     stream_cap: int = 256
     """Open response streams, each on a thread of its own executor."""
     max_message_bytes: int = 16 * 1024 * 1024
@@ -110,6 +113,7 @@ class Server:
             options.stream_cap + _REFUSING_THREADS, thread_name_prefix="stream"
         )
         self._waiting = ThreadPoolExecutor(options.waiting_threads, thread_name_prefix="waiting")
+        self._batches = ThreadPoolExecutor(options.batch_threads, thread_name_prefix="batch")
         calls = ThreadPoolExecutor(options.threads, thread_name_prefix="call")
         self._interceptor = CallInterceptor(
             check_request,
@@ -119,6 +123,7 @@ class Server:
             waiting=_WAITING_SERVICES,
             inline=HOT_METHODS if _answers_inline() else None,
             call_pool=calls,
+            own_pools={"/cis.v1.ScoringService/BatchScoreLeads": self._batches},
             recalls=services.recommendations.recalls,
             quiet=frozenset(HOT_METHODS),
         )
@@ -150,7 +155,7 @@ class Server:
         """Turn new calls away, let running ones finish within the grace period, end the rest."""
         self._health.enter_graceful_shutdown()
         self._server.stop(grace_seconds).wait()
-        for pool in (self._streams, self._waiting):
+        for pool in (self._streams, self._waiting, self._batches):
             pool.shutdown(wait=False, cancel_futures=True)
 
     def wait(self) -> None:

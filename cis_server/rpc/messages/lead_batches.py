@@ -84,7 +84,7 @@ def batch_request(body: bytes) -> LeadBatch | None:
         DecodeError: the bytes are no message.
     """
     data = np.frombuffer(body, dtype=np.uint8)
-    begin, end = np.empty((2, MOST_LEADS), dtype=np.int64)
+    begin, end = np.empty((2, min(MOST_LEADS, len(body) // 2)), dtype=np.int64)
     other_begin, other_end = np.empty((2, _MOST_OTHERS), dtype=np.int64)
     others = np.zeros(1, dtype=np.int64)
     count = split_fields(data, _LEADS, begin, end, other_begin, other_end, others)

@@ -34,7 +34,7 @@ from cis_server.serving.scoring_answers import ScoringContext, scored_batch
 if TYPE_CHECKING:
     from cis_server.rpc.services.column_batches import ColumnBatches
 
-_LEADS_AT_ONCE: Final = 128
+_LEADS_AT_ONCE: Final = 32
 """Leads written in the full view before other threads get the interpreter lock."""
 
 
@@ -101,6 +101,9 @@ class BatchScoring:
         self._prepared_of = prepared_of
         self._store_seconds = store_seconds
         self._columns = _Columns()
+        # A process has one core: batches computed at once would only keep calls about one lead
+        # waiting for the interpreter lock behind all of them.
+        self._turn = threading.Lock()
 
     def answer(
         self, request: BatchCall, context: grpc.ServicerContext
@@ -117,7 +120,9 @@ class BatchScoring:
             if columns is not None and batch is not None:
                 request.client_id = batch.head.client_id
                 check_request(batch.head)
-                return columns.answer(batch, self._prepared_of(batch.head).context)
+                prepared = self._prepared_of(batch.head)
+                with self._turn:
+                    return columns.answer(batch, prepared.context)
             message = scoring.BatchScoreLeadsRequest.FromString(request.body)
         except DecodeError:
             # As grpc says it where it parses requests itself.
@@ -125,7 +130,8 @@ class BatchScoring:
         request.client_id = message.client_id
         check_request(message)
         if message.leads and not message.persist and message.view == scoring.LEAD_SCORE_VIEW_FULL:
-            return self.in_full(message)
+            with self._turn:
+                return self.in_full(message)
         return self.scored(message, context)
 
     def in_full(self, request: scoring.BatchScoreLeadsRequest) -> bytes:
