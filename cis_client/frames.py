@@ -166,9 +166,10 @@ class FrameScoring:
         self._answer.clear()
         if scores.num_rows != self._kind.rows:
             raise Internal(f"{self._kind.rows} leads were sent and {scores.num_rows} came back")
+        told = scores.schema.metadata
         scores = scores.drop_columns(["lead_id"])
-        names = [self._prefix + name for name in scores.column_names]
-        return self._kind.with_scores(scores.rename_columns(names))
+        scores = scores.rename_columns([self._prefix + name for name in scores.column_names])
+        return self._kind.with_scores(scores.replace_schema_metadata(told))
 
     def _sent(self, wanted: Sequence[str]) -> Any:
         """The table of what is sent, under the names of the contract."""
@@ -303,7 +304,7 @@ def _pandas_column(column: Any, pandas: Any, index: Any) -> Any:
     kinds = {pa.int32(): pandas.Int32Dtype(), pa.bool_(): pandas.BooleanDtype()}
     mapper = kinds.get if column.null_count else None
     series = column.to_pandas(types_mapper=mapper)
-    if set(TIERS) == set(series.cat.categories) if hasattr(series, "cat") else False:
+    if hasattr(series, "cat") and set(series.cat.categories) == set(TIERS):
         series = series.cat.reorder_categories(list(TIERS), ordered=True)
     series.index = index
     return series
