@@ -23,6 +23,9 @@ DEFAULT_CONTEXTS: Final = 1024
 """Contexts kept; the oldest gives way to one more. With what ScoreLead prepares, 5 kB each, 21 kB
 where a propensity model is live."""
 
+SWEEP: Final = dt.timedelta(seconds=10)
+"""How often, at most, contexts that hold no longer are looked for."""
+
 
 class HeldContexts(Generic[T]):
     """Contexts of the calls of a process, with what was prepared from them.
@@ -43,6 +46,7 @@ class HeldContexts(Generic[T]):
         self._advisor, self._prepare, self._most = advisor, prepare, most
         self._held: dict[_Key, _Held[T]] = {}
         self._adding = threading.Lock()
+        self._swept = dt.datetime.min.replace(tzinfo=dt.UTC)
 
     def __len__(self) -> int:
         return len(self._held)
@@ -57,14 +61,7 @@ class HeldContexts(Generic[T]):
         """What was prepared for such a call, if it still holds; arguments as for `of`."""
         client, now, away = self._advisor.scoring_state(client_id)
         held = self._held.get((client_id, campaign_id, icp, as_of))
-        if (
-            held is not None
-            and held.client is client
-            and held.since <= now < held.until
-            and held.database_away is away
-        ):
-            return held.prepared
-        return None
+        return held.prepared if held is not None and held.holds(client, now, away) else None
 
     def of(
         self,
@@ -102,11 +99,21 @@ class HeldContexts(Generic[T]):
         )
         until = context_ends(client, now, follows_clock=as_of is None)
         held = _Held(client, away, now, until, self._prepare(context))
-        with self._adding:  # nobody may add while the oldest is looked for
+        with self._adding:  # nobody may add while the oldest are looked for
+            if not self._swept <= now < self._swept + SWEEP:
+                self._sweep(now)
             while len(self._held) >= self._most:
                 del self._held[next(iter(self._held))]
             self._held[client_id, campaign_id, icp, as_of] = held
         return held.prepared
+
+    def _sweep(self, now: dt.datetime) -> None:
+        """Drop what holds no longer: it keeps whole snapshots and suppression lists in memory."""
+        self._swept = now
+        for key, held in list(self._held.items()):
+            client, _, away = self._advisor.scoring_state(key[0])
+            if not held.holds(client, now, away):
+                del self._held[key]
 
 
 _Key = tuple[str, str | None, Icp | None, dt.date | None]
@@ -119,3 +126,9 @@ class _Held(NamedTuple, Generic[T]):
     until: dt.datetime
     """From then on it may be another."""
     prepared: T
+
+    def holds(self, client: ClientSnapshot | None, now: dt.datetime, away: bool) -> bool:
+        """Whether gathering it again would give the same."""
+        return (
+            self.client is client and self.since <= now < self.until and self.database_away is away
+        )

@@ -21,7 +21,7 @@ from cis_server.rpc.rules import check_request
 from cis_server.rpc.services.scoring import ScoringService
 from cis_server.serving.advisor import Advisor
 from cis_server.serving.decisions import DecisionLog
-from cis_server.serving.held_contexts import HeldContexts
+from cis_server.serving.held_contexts import SWEEP, HeldContexts
 from cis_server.serving.store import SnapshotStore
 
 ONE = {"data_quality": 0.1, "authority": 0.4, "company_fit": 0.2, "timing": 0.2, "risk": 0.1}
@@ -210,3 +210,17 @@ def test_the_oldest_gives_way(world: SimpleNamespace) -> None:
     assert [contexts.find("acme", icp=icp) is not None for icp in profiles] == [
         *(False, False, True, True, True)
     ]
+
+
+def test_what_holds_no_longer_is_let_go(world: SimpleNamespace) -> None:
+    """Idle clients must not keep old snapshots, and with them old suppression lists, in memory."""
+    contexts = HeldContexts(world.advisor, lambda context: context)
+    for n in range(5):
+        contexts.of("acme", campaign_id=f"idle-{n}")
+    assert len(contexts) == 5
+    before = world.advisor.scoring_state("acme")[0]
+    world.source.commit_suppression(None, (IdentifierKind.LEAD_ID, "lead-1"))
+    wait_until(lambda: world.advisor.scoring_state("acme")[0] is not before)
+    world.clock.now += SWEEP
+    contexts.of("acme")
+    assert len(contexts) == 1
