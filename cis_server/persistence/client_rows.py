@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import datetime as dt
 from collections.abc import Iterable, Mapping
+from functools import lru_cache
 from sys import intern
 from types import MappingProxyType
 from typing import Any, Final
@@ -61,7 +62,7 @@ def campaign_record(row: Mapping[str, Any]) -> CampaignRecord:
         timezone=_word(row["timezone"]),
         work_hours_start=_time(row["work_hours_start"]),
         work_hours_end=_time(row["work_hours_end"]),
-        work_days=tuple(row["work_days"]),
+        work_days=_week(*row["work_days"]),
         allocation=dict(row["allocation"]) or _NOTHING,
     )
 
@@ -116,6 +117,12 @@ def _policy(data: Mapping[str, Any]) -> ClientPolicy:
     )
 
 
+@lru_cache(maxsize=256, typed=True)
+def _week(*days: int) -> tuple[int, ...]:
+    return days
+
+
+@lru_cache(maxsize=256)
 def _time(value: dt.time | str) -> dt.time:
     return dt.time.fromisoformat(value) if isinstance(value, str) else value
 

@@ -30,8 +30,9 @@ from cis_server.serving.timing_plan import TimingPlan
 from cis_server.stats.confidence import blend_weight
 
 DEFAULT_BYTES: Final = 64 * 1024 * 1024
-_LOADED_TOGETHER = 8
-"""What is read lies in memory several times over until it is prepared."""
+_LOADED_TOGETHER = 3
+"""As many as answer for one client. What is read lies in memory several times over, as text and as
+plain values, until it is prepared."""
 _ALIGNMENT: Final = 16
 """The interpreter hands out memory in steps of so many bytes."""
 _ANSWERING = frozenset((PatternType.WHAT, PatternType.WHEN, PatternType.HOW))

@@ -187,11 +187,13 @@ def _teach(url: str, folder: str) -> None:
 
 
 @contextmanager
-def started(url: str, folder: Path) -> Iterator[Started]:
-    """`cis-server serve` with one RPC process and no worker, until it says SERVING."""
+def started(url: str, folder: Path, *, worker: bool = False) -> Iterator[Started]:
+    """`cis-server serve` with one RPC process, and a worker if asked for; it serves by then."""
     port = _free_port()
     environment = {**os.environ, "CIS_DATABASE_URL": url, "CIS_DATA_DIR": str(folder)}
-    options = ["serve", f"--port={port}", "--http-port=0", "--workers=1", "--no-worker"]
+    options = ["serve", f"--port={port}", "--http-port=0", "--workers=1"]
+    if not worker:
+        options.append("--no-worker")
     begun = time.perf_counter()
     with (folder / "serve.log").open("wb") as log:
         command = subprocess.Popen(
