@@ -1,6 +1,6 @@
 """What stands between the wire and an answer: GetTiming, GetChannels, latency alone, two processes.
 
-    python tests/bench/transport.py [--check]
+    python -m tests.bench.transport [--check]
 
 Each figure is a ratio to the bare echo of the same run, or of one arrangement to another, taken in
 turn. Rates are of one saturated core: 1 / processor time of the server a call. `transport_tries.py`
@@ -18,8 +18,12 @@ from concurrent.futures import ThreadPoolExecutor
 from typing import Any, Final
 
 import grpc
-from figures import Figure, report
-from harness import (
+
+from cis_client.v1 import core_pb2 as core
+from cis_client.v1 import recommendation_service_pb2 as recommendation
+from cis_server.rpc.interceptor import CallInterceptor
+from tests.bench.figures import Figure, report
+from tests.bench.harness import (
     CHANNELS,
     CLIENT,
     ECHO,
@@ -36,10 +40,6 @@ from harness import (
     score_request,
     server_process,
 )
-
-from cis_client.v1 import core_pb2 as core
-from cis_client.v1 import recommendation_service_pb2 as recommendation
-from cis_server.rpc.interceptor import CallInterceptor
 
 ROUNDS: Final = 7
 SECONDS: Final = 1.5

@@ -1,6 +1,6 @@
 """What grpcio and the interpreter can be set to, each against the setting in force.
 
-    python tests/bench/transport_tries.py
+    python -m tests.bench.transport_tries
 
 One hot method that answers at once stands for all, so that what differs is the transport. Every
 setting has a server of its own on a port of its own; those that hold for a whole process (pinning,
@@ -22,13 +22,13 @@ from multiprocessing.connection import Connection
 from typing import Any, Final, Literal
 
 import grpc
-from figures import Figure, report
-from harness import SCORE, Calls, Side, called, callers_elsewhere, score_request
 
 from cis_client.v1 import scoring_service_pb2_grpc as scoring_grpc
 from cis_client.v1.core_pb2 import LeadScore
 from cis_server.rpc.interceptor import CallInterceptor
 from cis_server.rpc.rules import check_request
+from tests.bench.figures import Figure, report
+from tests.bench.harness import SCORE, Calls, Side, called, callers_elsewhere, score_request
 
 ROUNDS: Final = 5
 SECONDS: Final = 1.0

@@ -164,7 +164,7 @@ def test_followers_do_not_slow_scoring(program: Program, module_database_url: st
                 wait_until(lambda: all(count > 2 for count in heard), 10.0, news)
             for stream in streams:
                 stream.cancel()
-        # Real figures are printed by tests/bench/serving.py; here a machine may be busy.
+        # Real figures are printed by tests/bench/transport.py; here a machine may be busy.
         assert followed < max(5 * alone, alone + 0.05)
 
 
