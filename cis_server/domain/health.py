@@ -89,14 +89,16 @@ class WeightsFigures:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ModelFigures:
-    """The live model of the conversion probability, then and now."""
+    """A live model of a probability, then and now."""
 
     model_id: str
     version: int
+    target: str
+    """What it predicts."""
     pr_auc: float | None
     """On the leads held out when it was fitted."""
     recent_pr_auc: float | None
-    """On leads contacted since, whose time to convert has passed."""
+    """On leads contacted since that were told its probability and whose time has passed."""
     earlier_pr_auc: float | None
     """The same, two weeks ago."""
     recent_converted: int
@@ -157,7 +159,8 @@ class HealthFigures:
     last_success_at: dt.datetime | None = None
     patterns: tuple[PatternFigures, ...] = ()
     weights: WeightsFigures | None = None
-    model: ModelFigures | None = None
+    models: tuple[ModelFigures, ...] = ()
+    """Live models of probabilities, one a target."""
     flow: FlowFigures = field(default_factory=FlowFigures)
     calibration: CalibrationFigures = field(default_factory=CalibrationFigures)
     shifts: tuple[Shift, ...] = ()

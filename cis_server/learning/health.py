@@ -15,6 +15,7 @@ from cis_server.domain.health import (
     DriftedVersion,
     HealthFigures,
     HealthWarning,
+    ModelFigures,
     PatternFigures,
     Severity,
     Shift,
@@ -63,7 +64,7 @@ def client_health(figures: HealthFigures, now: dt.datetime) -> ClientHealth:
         *_of_patterns(figures.patterns, now),
         *_missing(figures),
         *_of_weights(figures),
-        *_of_model(figures),
+        *(warning for model in figures.models for warning in _of_model(model)),
         *_of_shifts(figures.shifts),
         *_of_flow(figures),
         *_of_calibration(figures),
@@ -83,14 +84,12 @@ def _drifted(figures: HealthFigures, warnings: Sequence[HealthWarning]) -> Itera
     Only what a version itself does wrong counts: other leads than before (`WarningType.DRIFT`)
     would meet the version before no better.
     """
-    versions = {
-        WarningType.WEIGHT_DRIFT: figures.weights,
-        WarningType.MODEL_DRIFT: figures.model,
-    }
-    for kind, version in versions.items():
-        reasons = [warning.message for warning in warnings if warning.type is kind]
-        if version is not None and reasons:
-            yield DriftedVersion(model_id=version.model_id, reason="; ".join(reasons))
+    moved = [warning.message for warning in warnings if warning.type is WarningType.WEIGHT_DRIFT]
+    if figures.weights is not None and moved:
+        yield DriftedVersion(model_id=figures.weights.model_id, reason="; ".join(moved))
+    for model in figures.models:
+        for warning in _of_model(model):
+            yield DriftedVersion(model_id=model.model_id, reason=warning.message)
 
 
 def _of_patterns(patterns: tuple[PatternFigures, ...], now: dt.datetime) -> Iterator[HealthWarning]:
@@ -199,9 +198,8 @@ def _of_weights(figures: HealthFigures) -> Iterator[HealthWarning]:
         )
 
 
-def _of_model(figures: HealthFigures) -> Iterator[HealthWarning]:
-    model = figures.model
-    if model is None or model.pr_auc is None:
+def _of_model(model: ModelFigures) -> Iterator[HealthWarning]:
+    if model.pr_auc is None:
         return
     bound = model.pr_auc * (1 - PR_AUC_DROP)
     recent, earlier = model.recent_pr_auc, model.earlier_pr_auc
@@ -211,8 +209,9 @@ def _of_model(figures: HealthFigures) -> Iterator[HealthWarning]:
     yield HealthWarning(
         type=WarningType.MODEL_DRIFT,
         severity=Severity.HIGH,
-        message=f"propensity-{model.version} had a PR-AUC of {model.pr_auc:.3f} when it went live;"
-        f" on leads since it has {recent:.3f}, and {earlier:.3f} two weeks ago",
+        message=f"propensity-{model.version} ({model.target.replace('_', ' ')}) had a PR-AUC of"
+        f" {model.pr_auc:.3f} when it went live; on leads since it has {recent:.3f}, and"
+        f" {earlier:.3f} two weeks ago",
         remedy="roll back, or learn again and promote the new version",
         value=round(recent, 4),
         bound=round(bound, 4),

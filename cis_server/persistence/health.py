@@ -200,32 +200,50 @@ SELECT client_id, count(*) AS leads, count(*) FILTER (WHERE converted) AS conver
 FROM cohort GROUP BY client_id
 """
 
+# What a target's event is: as in `learning.targets`, which says it of frames.
+_EVENT = """
+    SELECT min(at) AS at FROM (
+        SELECT l.converted_at AS at WHERE w.target = 'converted'
+           OR (w.target = 'call_booked' AND l.conversion_type = 'meeting_booked')
+           OR (w.target = 'customer' AND l.conversion_type = 'deal_won')
+        UNION ALL
+        SELECT CASE WHEN w.target = 'call_booked' THEN m.booked_at
+                    WHEN m.showed_up AND m.outcome = 'good' THEN m.scheduled_at END
+        FROM meetings m WHERE m.client_id = l.client_id AND m.lead_id = l.lead_id
+          AND w.target IN ('call_booked', 'qualified')
+        UNION ALL
+        SELECT CASE WHEN w.target = 'qualified' THEN d.opened_at WHEN d.won THEN d.closed_at END
+        FROM deals d WHERE d.client_id = l.client_id AND d.lead_id = l.lead_id
+          AND w.target IN ('qualified', 'customer')) events"""
+
 # Average precision: over the distinct probabilities from the top, the converted leads at each times
 # the precision down to it, by all converted leads (as scikit-learn's average_precision_score).
-_PR_AUC = """
+_PR_AUC = f"""
 WITH seen AS (
-    SELECT l.client_id, p.period, l.conversion_probability AS probability,
-           coalesce(l.converted_at <= l.first_contacted_at + :maturity, false)::int AS converted
-    FROM unnest(CAST(:scored AS text[]), CAST(:since AS timestamptz[]),
-                CAST(:versions AS text[])) AS w (client_id, since, version)
+    SELECT l.client_id, w.version, p.period, l.conversion_probability AS probability,
+           coalesce(event.at <= l.first_contacted_at + w.days, false)::int AS converted
+    FROM unnest(CAST(:scored AS text[]), CAST(:since AS timestamptz[]), CAST(:versions AS text[]),
+                CAST(:targets AS text[]), CAST(:days AS interval[]))
+        AS w (client_id, since, version, target, days)
     JOIN leads l ON l.client_id = w.client_id AND l.deleted_at IS NULL
      AND l.conversion_probability IS NOT NULL AND l.probability_version = w.version
      AND l.scored_at <= l.first_contacted_at
-     AND l.first_contacted_at > w.since AND l.first_contacted_at <= :now - :maturity
+     AND l.first_contacted_at > w.since AND l.first_contacted_at <= :now - w.days
     JOIN (VALUES ('recent', CAST(:now AS timestamptz)),
                  ('earlier', CAST(:now AS timestamptz) - interval '14 days')) AS p (period, until)
-      ON l.first_contacted_at <= p.until - :maturity
+      ON l.first_contacted_at <= p.until - w.days
+    CROSS JOIN LATERAL ({_EVENT}) event
 ), grouped AS (
-    SELECT client_id, period, probability, count(*) AS n, sum(converted) AS k
-    FROM seen GROUP BY client_id, period, probability
+    SELECT client_id, version, period, probability, count(*) AS n, sum(converted) AS k
+    FROM seen GROUP BY client_id, version, period, probability
 ), running AS (
-    SELECT client_id, period, k, sum(k) OVER down AS k_down, sum(n) OVER down AS n_down
+    SELECT client_id, version, period, k, sum(k) OVER down AS k_down, sum(n) OVER down AS n_down
     FROM grouped
-    WINDOW down AS (PARTITION BY client_id, period ORDER BY probability DESC)
+    WINDOW down AS (PARTITION BY client_id, version, period ORDER BY probability DESC)
 )
-SELECT client_id, period, sum(k)::int AS converted,
+SELECT client_id, version, period, sum(k)::int AS converted,
        (sum(k * k_down::float8 / n_down) / nullif(sum(k), 0))::float8 AS pr_auc
-FROM running GROUP BY client_id, period
+FROM running GROUP BY client_id, version, period
 """
 
 _SHIFTS = f"""
@@ -285,18 +303,20 @@ def _figures(
         for name, rows in models.items()
         if (instants := [row.as_of for row in rows if row.as_of is not None])
     }
-    served = {
-        name: (row.promoted_at, version_label(row.kind, row.version))
-        for name, rows in models.items()
+    served = [
+        row
+        for rows in models.values()
         for row in rows
-        if _judged(row) and row.promoted_at is not None
-    }
+        if row.kind == "propensity" and row.promoted_at is not None
+    ]
     shifts = by_client(_SHIFTS, scored=list(learned), since=list(learned.values()))
     recent = by_client(
         _PR_AUC,
-        scored=list(served),
-        since=[since for since, _ in served.values()],
-        versions=[version for _, version in served.values()],
+        scored=[row.client_id for row in served],
+        since=[row.promoted_at for row in served],
+        versions=[version_label(row.kind, row.version) for row in served],
+        targets=[row.target for row in served],
+        days=[_window(row) for row in served],
     )
     return [
         _client(
@@ -322,7 +342,6 @@ def _client(
     recent: Sequence[Row[Any]],
 ) -> HealthFigures:
     weights = [_weights(model) for model in models if model.kind == "weights"]
-    fitted = [_model(model, recent) for model in models if _judged(model)]
     eligible = flow.conversions >= _CONVERSIONS_MIN
     return HealthFigures(
         client_id=row.client_id,
@@ -331,7 +350,7 @@ def _client(
         last_success_at=row.last_success_at,
         patterns=tuple(patterns),
         weights=weights[0] if weights else None,
-        model=fitted[0] if fitted else None,
+        models=tuple(_model(model, recent) for model in models if model.kind == "propensity"),
         flow=flow,
         calibration=CalibrationFigures(
             **{
@@ -345,9 +364,10 @@ def _client(
     )
 
 
-def _judged(row: Row[Any]) -> bool:
-    """Whether the outcome that a check looks at is the one the model predicts."""
-    return bool(row.kind == "propensity" and row.target == "converted")
+def _window(row: Row[Any]) -> dt.timedelta:
+    """Time that a lead is given to reach a model's target."""
+    days = row.metrics.get("follow_up_days") if row.target != "converted" else None
+    return (days if isinstance(days, int) and 0 < days <= _LOOKBACK else _MATURITY) * _DAY
 
 
 def _pattern(row: Row[Any]) -> dict[str, Any]:
@@ -391,12 +411,14 @@ def _numbers(stored: Mapping[str, Any]) -> dict[str, float]:
 
 
 def _model(row: Row[Any], recent: Sequence[Row[Any]]) -> ModelFigures:
-    by_period = {found.period: found for found in recent}
+    version = version_label(row.kind, row.version)
+    by_period = {found.period: found for found in recent if found.version == version}
     now, then = by_period.get("recent"), by_period.get("earlier")
     pr_auc = row.metrics.get("pr_auc")
     return ModelFigures(
         model_id=row.model_id,
         version=row.version,
+        target=row.target,
         pr_auc=float(pr_auc) if isinstance(pr_auc, (int, float)) else None,
         recent_pr_auc=now.pr_auc if now else None,
         earlier_pr_auc=then.pr_auc if then else None,

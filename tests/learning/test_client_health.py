@@ -97,6 +97,7 @@ def model(recent: float, earlier: float, converted: int = 20) -> ModelFigures:
     return ModelFigures(
         model_id="m",
         version=1,
+        target="call_booked",
         pr_auc=0.5,
         recent_pr_auc=recent,
         earlier_pr_auc=earlier,
@@ -116,7 +117,17 @@ def model(recent: float, earlier: float, converted: int = 20) -> ModelFigures:
     ],
 )
 def test_model(figures: ModelFigures, warnings: list[str]) -> None:
-    assert said(model=figures) == warnings
+    assert said(models=(figures,)) == warnings
+
+
+def test_of_several_models_those_that_drifted_are_named() -> None:
+    good, bad = (
+        dataclasses.replace(model(now, now), model_id=name, target=name)
+        for name, now in (("converted", 0.5), ("call_booked", 0.3))
+    )
+    health = client_health(dataclasses.replace(NOTHING, models=(good, bad)), NOW)
+    assert [version.model_id for version in health.drifted] == ["call_booked"]
+    assert "(call booked) had a PR-AUC of 0.500" in health.drifted[0].reason
 
 
 @pytest.mark.parametrize(

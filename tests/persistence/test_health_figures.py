@@ -289,8 +289,7 @@ def test_average_precision_is_that_of_scikit_learn(place: Place) -> None:
         ],
     )
     place.derive("c")
-    model = place.figures("c").model
-    assert model is not None
+    (model,) = place.figures("c").models
     now, then = np.arange(300) < 250, (np.arange(300) < 250) & (day >= 44)
     assert model.recent_pr_auc == pytest.approx(
         average_precision_score(converted[now], probability[now])
@@ -302,6 +301,57 @@ def test_average_precision_is_that_of_scikit_learn(place: Place) -> None:
     health = place.health("c")
     assert WarningType.MODEL_DRIFT in types(health)
     assert [version.model_id for version in health.drifted] == ["propensity-2"]
+
+
+# Meetings and deals of lead i, by target: what counts within the target's days and what does not.
+EVENTS: dict[str, tuple[int, str, dict[str, Any], dict[str, Any]]] = {
+    "call_booked": (7, "meetings", {"booked_at": 6}, {"booked_at": 8}),
+    "qualified": (14, "deals", {"opened_at": 13}, {"opened_at": 15}),
+    "customer": (
+        30,
+        "deals",
+        {"opened_at": 5, "closed_at": 29, "stage": "closed_won"},
+        {"opened_at": 5, "closed_at": 29, "stage": "closed_lost"},
+    ),
+}
+
+
+@pytest.mark.parametrize("target", EVENTS)
+def test_every_target_is_judged_by_its_own_event(place: Place, target: str) -> None:
+    """The probability was right for one half of the leads and wrong for the other."""
+    days, table, reached, missed = EVENTS[target]
+    place.client("c")
+    metrics = {"pr_auc": 0.9, "follow_up_days": days}
+    live = models("c", "propensity", target=target, parameters={}, metrics=metrics,
+                  promoted_at=NOW - 100 * DAY)  # fmt: skip
+    place.insert("models", [live])
+    n, contact = 120, NOW - 60 * DAY
+    probability = np.arange(n) / n
+    place.insert(
+        "leads",
+        leads(n, client_id="c", conversion_probability=lambda i: float(probability[i]),
+              probability_version="propensity-2", scored_at=NOW - 99 * DAY),
+    )  # fmt: skip
+    touch = {"client_id": "c", "channel": "email", "action": "sent", "occurred_at": contact}
+    place.insert("activities", [{**touch, "lead_id": f"l{i:04}"} for i in range(n)])
+    hit = np.arange(n) % 4 == 0
+    for which, event in ((0, reached), (1, missed)):
+        place.insert(
+            table,
+            [
+                {"client_id": "c", f"{table[:-1]}_id": f"e{i}", "lead_id": f"l{i:04}"}
+                | {
+                    name: contact + value * DAY if isinstance(value, int) else value
+                    for name, value in event.items()
+                }
+                for i in np.flatnonzero(hit if which == 0 else ~hit).tolist()
+            ],
+        )
+    place.derive("c")
+    (model,) = place.figures("c").models
+    assert (model.target, model.recent_converted) == (target, int(hit.sum()))
+    assert model.recent_pr_auc == pytest.approx(average_precision_score(hit, probability))
+    assert [version.model_id for version in place.health("c").drifted] == ["propensity-2"]
 
 
 def test_a_shift_of_the_leads_is_told_by_feature(place: Place) -> None:
