@@ -212,11 +212,7 @@ def started(url: str, folder: Path, *, worker: bool = False) -> Iterator[Started
         seconds = time.perf_counter() - begun
         children = Path(f"/proc/{command.pid}/task/{command.pid}/children").read_text().split()
         pid = int(children[0])
-        nanoseconds = sum(
-            int(path.read_text().split()[0])
-            for path in Path(f"/proc/{pid}/task").glob("*/schedstat")
-        )
-        yield Started(pid, channel, seconds, nanoseconds / 1e9)
+        yield Started(pid, channel, seconds, _cpu_seconds(pid))
     finally:
         channel.close()
         command.terminate()
@@ -245,7 +241,10 @@ def memory_filled(process: Started) -> Mapping[str, Memory]:
         for _ in range(2):
             advice.GetTiming(recommendation.GetTimingRequest(client_id=client_id))
             advice.GetChannels(recommendation.GetChannelsRequest(client_id=client_id))
-        time.sleep(0.02)  # patterns are loaded behind the answers
+    spent = 0.0
+    while (now := _cpu_seconds(process.pid)) - spent > 0.05:  # patterns load behind the answers
+        spent = now
+        time.sleep(1.0)
     for _ in range(20):
         scores.BatchScoreLeads(scoring.BatchScoreLeadsRequest(client_id=client_id, leads=leads))
     found["patterns filled, after batches"] = process.memory()
@@ -262,6 +261,12 @@ def drop_from_page_cache(folder: Path) -> None:
             if path.suffix in _READ_AT_START or ".so." in path.name:
                 with path.open("rb") as file:
                     os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
+
+
+def _cpu_seconds(pid: int) -> float:
+    """Processor time of the threads that live."""
+    paths = Path(f"/proc/{pid}/task").glob("*/schedstat")
+    return sum(int(path.read_text().split()[0]) for path in paths) / 1e9
 
 
 def _free_port() -> int:
