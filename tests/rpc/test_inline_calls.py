@@ -18,9 +18,12 @@ from cis_server.rpc import inline_calls
 from cis_server.rpc.interceptor import CallInterceptor
 from cis_server.rpc.recalled import Recalled
 from cis_server.rpc.rules import check_request
+from cis_server.rpc.server import _answers_inline
 
 HOT = "/cis.v1.ScoringService/ScoreLead"
 KNOWN = "known"
+LONGEST = 10_000
+"""Bytes of a request."""
 
 
 class Scoring(scoring_service_pb2_grpc.ScoringServiceServicer):
@@ -88,7 +91,7 @@ def running(log: list[dict[str, Any]]) -> Iterator[Running]:
             call_pool=calls,
             recalls={HOT: recalled},
         )
-        server = grpc.server(calls)
+        server = grpc.server(calls, options=[("grpc.max_receive_message_length", LONGEST)])
         scoring_service_pb2_grpc.add_ScoringServiceServicer_to_server(
             scoring, interceptor.around(server)
         )
@@ -115,6 +118,17 @@ def test_the_installed_grpcio_is_known() -> None:
 def test_another_grpcio_is_not_relied_on(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.delattr("grpc._server._receive_message")
     assert not inline_calls.is_known()
+
+
+def test_an_unknown_grpcio_is_told_of(
+    monkeypatch: pytest.MonkeyPatch, log: list[dict[str, Any]]
+) -> None:
+    assert _answers_inline()
+    monkeypatch.setattr("cis_server.rpc.server.is_known", lambda: False)
+    assert not _answers_inline()
+    (line,) = log
+    assert (line["event"], line["log_level"]) == ("inline_calls_off", "warning")
+    assert line["grpcio"] == grpc.__version__
 
 
 def test_only_requests_that_may_wait_leave_the_reading_thread(running: Running) -> None:
@@ -157,6 +171,13 @@ def test_what_is_known_by_its_bytes_reaches_no_servicer(
 def test_bytes_that_are_no_message_end_their_call_only(running: Running) -> None:
     raw = running.channel.unary_unary(HOT)
     assert refused(lambda: raw(b"\xff\xff", timeout=5)).code() is grpc.StatusCode.INTERNAL
+    assert running.score("bytes").lead_id == "bytes"
+
+
+def test_a_request_that_is_too_long_is_refused(running: Running) -> None:
+    raw = running.channel.unary_unary(HOT)
+    error = refused(lambda: raw(b"\0" * (LONGEST + 1), timeout=5))
+    assert error.code() is grpc.StatusCode.RESOURCE_EXHAUSTED
     assert running.score("bytes").lead_id == "bytes"
 
 
