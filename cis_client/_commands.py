@@ -13,7 +13,14 @@ from typing import Any, TextIO
 from google.protobuf.message import Message
 
 from cis_client._follow import ProgressLine, follow_run, start_run
-from cis_client._leads_csv import LeadsFile
+from cis_client._frame_files import (
+    PartsFile,
+    ScoredColumns,
+    ScoredParts,
+    holds_columns,
+    parts_of,
+)
+from cis_client._leads_csv import OWN_PREFIX, LeadsFile
 from cis_client._methods import RPCS
 from cis_client._pattern_report import pattern_report
 from cis_client._reports import (
@@ -110,14 +117,19 @@ def _score_file(client: Client, arguments: argparse.Namespace, console: Console)
         as_of_time=arguments.as_of,
         persist=arguments.persist,
     )
+    if holds_columns(arguments.file):
+        return _score_columns(client, arguments, console)
     started = time.monotonic()
     summary, failures = Summary(), list[ScoredRow]()
     kept: list[ScoredRow] = []
     to_console = arguments.output == "-"
     with ExitStack() as files:
         leads = LeadsFile(files.enter_context(_reading(arguments.file)))
-        written: ScoredFile | None = None
-        if arguments.output is not None:
+        written: ScoredFile | ScoredColumns | None = None
+        if holds_columns(arguments.output):
+            columns = ScoredColumns(files.enter_context(PartsFile(arguments.output)), leads)
+            written = columns
+        elif arguments.output is not None:
             out = files.enter_context(_writing(arguments.output, console.out))
             written = ScoredFile(out, leads)
         for row in score_rows(leads, template, client.batch_score_leads):
@@ -130,6 +142,8 @@ def _score_file(client: Client, arguments: argparse.Namespace, console: Console)
                     kept = _best(kept)
             if written is not None:
                 written.write(row)
+        if isinstance(written, ScoredColumns):
+            written.finish()
     seconds = time.monotonic() - started
     if to_console:
         for row in failures[:FAILURES_SHOWN]:
@@ -139,6 +153,42 @@ def _score_file(client: Client, arguments: argparse.Namespace, console: Console)
     else:
         console.blocks(_scored_blocks(summary, failures, _best(kept), arguments.output, seconds))
     return PARTLY if failures else DONE
+
+
+def _score_columns(client: Client, arguments: argparse.Namespace, console: Console) -> int:
+    """Scores a Parquet or Arrow file, a part at a time, by `ScoreTable`."""
+    if arguments.persist:
+        raise ValueError("--persist needs a CSV file: tables are scored without storing anything")
+    if arguments.output == "-":
+        raise ValueError(f"{arguments.file} is not text: name a file to write")
+    started = time.monotonic()
+
+    def scored(part: Any) -> Any:
+        return client.score_frame(
+            part,
+            arguments.client,
+            campaign_id=arguments.campaign,
+            as_of_time=arguments.as_of,
+            prefix=OWN_PREFIX,
+        )
+
+    parts = ScoredParts(scored, keep_all=console.as_json and arguments.output is None)
+    with ExitStack() as files:
+        written = None
+        if arguments.output is not None:
+            written = files.enter_context(PartsFile(arguments.output))
+        for part in parts_of(arguments.file):
+            whole = parts.scored(part)
+            if written is not None:
+                written.write(whole)
+    seconds = time.monotonic() - started
+    kept = [] if arguments.output is not None else parts.kept
+    if console.as_json:
+        console.json(_scored_json(parts.summary, parts.failures, kept, seconds))
+    else:
+        best, output = _best(kept), arguments.output
+        console.blocks(_scored_blocks(parts.summary, parts.failures, best, output, seconds))
+    return PARTLY if parts.failures else DONE
 
 
 def _best(rows: list[ScoredRow]) -> list[ScoredRow]:
@@ -228,7 +278,7 @@ def _writing(name: str, out: TextIO) -> Iterator[TextIO]:
         return
     path = Path(name)
     if path.suffix.lower() != ".csv":
-        raise ValueError(f"{name}: only .csv can be written")
+        raise ValueError(f"{name}: only .csv, .parquet and .arrow can be written")
     unfinished = path.with_name(f".{path.name}.unfinished")
     try:
         with unfinished.open("w", encoding="utf-8", newline="") as file:

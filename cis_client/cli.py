@@ -186,16 +186,17 @@ def _score_arguments(parser: argparse.ArgumentParser) -> None:
     what.add_argument(
         "file",
         nargs="?",
-        metavar="FILE.csv",
-        help="leads: columns named as the fields of Lead, every other one an attribute; - is "
-        "standard input",
+        metavar="FILE",
+        help="leads in a CSV, Parquet or Arrow file: columns named as the fields of Lead, every "
+        "other one an attribute; - is CSV from standard input",
     )
     what.add_argument("--lead-id", metavar="ID", help="explain the score of one stored lead")
     parser.add_argument(
         "-o",
         "--output",
-        metavar="FILE.csv",
-        help="write the rows with their scores; - is standard output",
+        metavar="FILE",
+        help="write the rows with their scores: .csv, .parquet or .arrow; - is CSV to standard "
+        "output",
     )
     parser.add_argument("--campaign", metavar="ID", help="campaign whose profile counts")
     parser.add_argument(

@@ -356,7 +356,7 @@ def test_nobody_there(free_port: int, capsys: pytest.CaptureFixture[str]) -> Non
         (["patterns", "--client", "acme", "--type", "whom"], "'whom' is none of who, what, when"),
         (["learn", "--client", "acme", "--as-of", "soon"], "'soon' is no ISO date or time"),
         (["learn"], "one of the arguments --client --all is required"),
-        (["score", "--client", "acme"], "FILE.csv --lead-id is required"),
+        (["score", "--client", "acme"], "FILE --lead-id is required"),
         (["runs", "--count", "0"], "'0' is not a whole number above 0"),
     ],
 )
