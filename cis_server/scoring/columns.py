@@ -166,7 +166,7 @@ def coded_columns(
         "role_days": days_since(columns.employment_start_date, as_of),
         "hiring": columns.is_hiring == 1,
         "funding_days": days_since(columns.latest_funding_date, as_of),
-        "bounced": (columns.bounce_count > 0) | (columns.status == _BOUNCED),
+        "bounced": has_bounced(columns),
         "unsubscribed": opted_out(columns),
         "competitor": competitor,
         "unsuitable": titles // _UNSUITABLE,
@@ -180,6 +180,12 @@ def coded_columns(
 def opted_out(columns: LeadColumns) -> NDArray[np.bool_]:
     """Where `cis_server.scoring.suppression.has_unsubscribed` holds, shape (n,)."""
     out: NDArray[np.bool_] = (columns.unsubscribed == 1) | (columns.status == _UNSUBSCRIBED)
+    return out
+
+
+def has_bounced(columns: LeadColumns) -> NDArray[np.bool_]:
+    """Where `cis_server.scoring.components.has_bounced` holds, shape (n,)."""
+    out: NDArray[np.bool_] = (columns.bounce_count > 0) | (columns.status == _BOUNCED)
     return out
 
 

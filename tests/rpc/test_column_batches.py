@@ -44,6 +44,7 @@ from cis_server.serving.scoring_answers import ScoringContext, ScoringRollout
 from cis_server.serving.snapshot import ModelRollout, WeightsRollout
 
 AS_OF = dt.date(2026, 3, 2)
+TABLES = LeadTables(MemoBudget())
 
 
 def propensity(version: str, *names: str) -> PropensityScorer:
@@ -136,7 +137,7 @@ def reference(
 def batches(context: ScoringContext) -> BatchScoring:
     """A scorer that needs no store."""
     nothing: Any = None
-    prepared = PreparedScoring(context, LeadTables(MemoBudget()))
+    prepared = PreparedScoring(context, TABLES)
     return BatchScoring(
         nothing, lambda _: prepared, lambda *_: context, nothing, store_seconds=0.25
     )
@@ -202,7 +203,7 @@ def requests(draw: st.DrawFn) -> scoring.BatchScoreLeadsRequest:
     return scoring.BatchScoreLeadsRequest(client_id="client", leads=messages)
 
 
-@settings(max_examples=60, deadline=None, phases=(Phase.generate,))
+@settings(max_examples=50, deadline=None, phases=(Phase.generate,))
 @given(requests(), st.sampled_from(CONTEXTS))
 def test_columns_answer_as_the_reference(
     columns: ColumnBatches, request: scoring.BatchScoreLeadsRequest, context: ScoringContext
@@ -213,7 +214,7 @@ def test_columns_answer_as_the_reference(
     assert answer == reference(request, context)
 
 
-@settings(max_examples=40, deadline=None, phases=(Phase.generate,))
+@settings(max_examples=25, deadline=None, phases=(Phase.generate,))
 @given(requests(), st.sampled_from(CONTEXTS))
 def test_the_full_view_answers_as_the_reference(
     request: scoring.BatchScoreLeadsRequest, context: ScoringContext
@@ -296,3 +297,16 @@ def test_a_changed_byte_never_changes_what_a_message_is(columns: ColumnBatches) 
         batch.head.ClearField("leads")
         assert batch.head == request
     assert read > 40
+
+
+@settings(max_examples=25, deadline=None, phases=(Phase.generate,))
+@given(requests(), st.sampled_from(CONTEXTS))
+def test_columns_answer_in_full_as_the_reference(
+    columns: ColumnBatches, request: scoring.BatchScoreLeadsRequest, context: ScoringContext
+) -> None:
+    request.view = scoring.LEAD_SCORE_VIEW_FULL
+    batch = columns.read(request.SerializeToString())
+    assert batch is not None
+    prepared = PreparedScoring(context, TABLES)
+    answer = columns.answer_in_full(batch, prepared)
+    assert scoring.BatchScoreLeadsResponse.FromString(answer) == reference(request, context)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import Final
 
 from cis_client.v1 import core_pb2
 from cis_client.v1 import scoring_service_pb2 as scoring
@@ -17,6 +18,9 @@ from cis_server.rpc.messages.scores import (
 )
 from cis_server.rpc.messages.values import model_message
 from cis_server.serving.scoring_answers import ScoringContext, ScoringRollout
+
+SCORES: Final = scoring.BatchScoreLeadsResponse.DESCRIPTOR.fields_by_name["scores"].number
+"""Number of the field that takes the scores."""
 
 
 def batch_response(

@@ -13,9 +13,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from cis_client.v1 import core_pb2
-from cis_client.v1 import scoring_service_pb2 as scoring
 from cis_server.domain.scores import ConversionProbability
 from cis_server.domain.vocabulary import Tier
+from cis_server.rpc.messages.batch_scores import SCORES
 from cis_server.rpc.messages.scores import probability_message
 from cis_server.rpc.messages.values import TIER_NUMBER, model_message
 from cis_server.scoring.column_gates import GATES
@@ -24,8 +24,6 @@ from cis_server.scoring.columns import Integers
 from cis_server.scoring.distinct_texts import TextColumn
 from cis_server.scoring.score_wire_kernel import LEFT_OUT, ROOM, WHOLE, write_scores
 from cis_server.serving.scoring_answers import ScoringContext
-
-SCORES: Final = scoring.BatchScoreLeadsResponse.DESCRIPTOR.fields_by_name["scores"].number
 
 _TIER_NUMBERS: Final = np.array([TIER_NUMBER[tier] for tier in sorted(Tier)], dtype=np.int64)
 _GATE_PIECES: Final = tuple(

@@ -29,7 +29,8 @@ from cis_server.scoring.lead_wire_kernel import Kind, read_leads, split_fields
 from cis_server.scoring.text_kernel import NO_DATE
 
 MOST_LEADS: Final = 10_000
-"""Leads of a batch; a larger one is parsed, to be refused."""
+MOST_FULL: Final = 2_000
+"""Leads of a batch, and of one in the full view; a larger one is parsed, to be refused."""
 _MOST_OTHERS: Final = 64
 _LEADS: Final = scoring.BatchScoreLeadsRequest.DESCRIPTOR.fields_by_name["leads"].number
 _EMPTY_LEAD: Final = scoring.BatchScoreLeadsRequest(leads=[core_pb2.Lead()]).SerializeToString()
@@ -77,8 +78,8 @@ class LeadBatch:
 def batch_request(body: bytes) -> LeadBatch | None:
     """A request with its leads left unparsed; None for one that is not scored as columns.
 
-    Those are requests in the full view, of stored leads, with `persist`, and of nothing or of more
-    than a request may hold: they are parsed as a whole.
+    Those are requests of stored leads, with `persist`, and of nothing or of more than a request may
+    hold: they are parsed as a whole.
 
     Raises:
         DecodeError: the bytes are no message.
@@ -93,7 +94,8 @@ def batch_request(body: bytes) -> LeadBatch | None:
     places = zip(other_begin[: others[0]].tolist(), other_end.tolist(), strict=False)
     pieces = [body[first:last] for first, last in places]
     head = scoring.BatchScoreLeadsRequest.FromString(b"".join((*pieces, _EMPTY_LEAD)))
-    if head.persist or head.view == scoring.LEAD_SCORE_VIEW_FULL:
+    full = head.view == scoring.LEAD_SCORE_VIEW_FULL
+    if head.persist or (full and count > MOST_FULL):
         return None
     return LeadBatch(body, data, begin[:count], end[:count], head)
 

@@ -57,6 +57,11 @@ WrittenScore: TypeAlias = tuple[bytes, int, Tier]
 Reached: TypeAlias = tuple[Tier, tuple[bool, bool, bool, bool, bool]]
 """A tier and what contact data there are, see `LeadScoreWriter`."""
 
+FoundFacts: TypeAlias = tuple[int, int, bool, bool, bool, bool, bool, int]
+"""`NO_TEXT`, `SOME_TEXT` or `USABLE` e-mail; phone number: 0 none, 1 not verified, 2 verified;
+whether there is a profile, a personal address; whether mail bounced, the lead opted out, is a
+competitor; place in `GATES`, or `NO_GATE`."""
+
 NO_GATE: Final = -1
 GATES: Final = tuple(GateReason)
 """Why a lead is suppressed; `NO_GATE` when it is not."""
@@ -78,6 +83,12 @@ _facts: Final = attrgetter(
     *("founded_year", "revenue", "total_funding"),
     *("employment_history", "technologies", "attributes"),
 )
+_told: Final = attrgetter(
+    *("lead_id", "title", "seniority", "industry", "employee_count", "country"),
+    *("employment_start_date", "latest_funding_date", "is_hiring", "email_status"),
+    *("call_register_listed", "postal_address"),
+)
+"""What `LeadScoreWriter.write_checked` reads."""
 _FINITE: Final = sys.float_info.max
 _EMAIL_STATUSES: Final = frozenset(core_pb2.EmailStatus.values())
 _LEAD_STATUSES: Final = frozenset(core_pb2.LeadStatus.values())
@@ -202,6 +213,86 @@ class LeadScoreWriter:
             return self._written(lead)
         except IrregularError:
             return None
+
+    def write_checked(self, lead: core_pb2.Lead, found: FoundFacts) -> WrittenScore:
+        """`write` of a lead that is known to break no rule.
+
+        Args:
+            lead: as the caller sent it.
+            found: what is known of it already.
+        """
+        (
+            has_email,
+            has_phone,
+            has_profile,
+            has_personal,
+            bounced,
+            unsubscribed,
+            competitor,
+            gate,
+        ) = found
+        (
+            lead_id,
+            title,
+            seniority,
+            industry,
+            employees,
+            country,
+            role_start,
+            funded,
+            hiring,
+            email_status,
+            call_register,
+            postal,
+        ) = _told(lead)
+        if not hiring and not lead.HasField("is_hiring"):
+            hiring = None
+        heading = self._titles[title, seniority]
+        fit_industry = self._industries[industry]
+        fit_size = self._sizes[employees]
+        fit_country = self._countries[country]
+        new_role = self._roles[role_start]
+        new_funds = self._fundings[funded]
+        inputs = self._parts
+        parts = (
+            inputs.quality[email_status, has_email, has_phone, has_profile, has_personal],
+            inputs.authority[heading[0]],
+            inputs.fit[fit_industry[0], fit_size[0], fit_country[0]],
+            inputs.timing[new_role[0], hiring, new_funds[0]],
+            inputs.risk[bounced, unsubscribed, competitor, heading[3]],
+        )
+        probability = b""
+        if self._probability is not None:
+            facts = (
+                title,
+                industry,
+                employees,
+                seniority,
+                country,
+                email_status,
+                has_email == USABLE,
+                has_phone > 0,
+                has_profile,
+                hiring,
+                role_start,
+                funded,
+                *[part[0] for part in parts],
+            )
+            probability = self._probability.field(facts, lead.attributes)
+        return self._assembled(
+            lead_id.encode(),
+            parts,
+            (heading, heading, fit_industry, fit_size, fit_country, new_role, new_funds),
+            (
+                has_email == USABLE and email_status != _INVALID_STATUS,
+                has_phone > 0,
+                has_profile,
+                postal != "" and not postal.isspace(),
+                call_register,
+            ),
+            gate,
+            probability,
+        )
 
     def _written(self, lead: core_pb2.Lead) -> WrittenScore:
         # One long function: calling ten small ones would cost as much as what they do.

@@ -6,7 +6,6 @@ import importlib
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import TYPE_CHECKING, Final, NamedTuple, Protocol
@@ -18,24 +17,19 @@ from google.protobuf.message import DecodeError
 from cis_client.v1 import scoring_service_pb2 as scoring
 from cis_server.domain.lead import Lead
 from cis_server.domain.scores import LeadScore
-from cis_server.domain.vocabulary import Tier
 from cis_server.errors import InvalidInput, NotFound
 from cis_server.rpc.deadlines import remaining_seconds
-from cis_server.rpc.messages.batch_scores import around_scores, batch_response
+from cis_server.rpc.messages.batch_scores import batch_response
 from cis_server.rpc.messages.lead_scores import PreparedScoring
 from cis_server.rpc.messages.leads import lead_from_message
-from cis_server.rpc.messages.values import TIER_OF_NUMBER
-from cis_server.rpc.messages.wire import delimited, varint
 from cis_server.rpc.rules import check_item, check_request
-from cis_server.rpc.services.batch_items import failure, item_score
+from cis_server.rpc.services.batch_items import failure
+from cis_server.rpc.services.full_batches import response_in_full
 from cis_server.serving.advisor import Advisor
 from cis_server.serving.scoring_answers import ScoringContext, scored_batch
 
 if TYPE_CHECKING:
     from cis_server.rpc.services.column_batches import ColumnBatches
-
-_LEADS_AT_ONCE: Final = 32
-"""Leads written in the full view before other threads get the interpreter lock."""
 
 
 class ContextOf(Protocol):
@@ -121,8 +115,13 @@ class BatchScoring:
                 request.client_id = batch.head.client_id
                 check_request(batch.head)
                 prepared = self._prepared_of(batch.head)
+                full = batch.head.view == scoring.LEAD_SCORE_VIEW_FULL
                 with self._turn:
-                    return columns.answer(batch, prepared.context)
+                    return (
+                        columns.answer_in_full(batch, prepared)
+                        if full
+                        else columns.answer(batch, prepared.context)
+                    )
             message = scoring.BatchScoreLeadsRequest.FromString(request.body)
         except DecodeError:
             # As grpc says it where it parses requests itself.
@@ -136,33 +135,9 @@ class BatchScoring:
 
     def in_full(self, request: scoring.BatchScoreLeadsRequest) -> bytes:
         """The answer to a checked request in the full view that needs no database, serialised."""
-        prepared = self._prepared_of(request)
-        context = prepared.context
-        pieces: list[bytes] = []
-        failures: list[scoring.ScoreFailure] = []
-        tiers = dict.fromkeys(Tier, 0)
-        total = told = 0
-        writer = prepared.only
-        for index, lead in enumerate(request.leads):
-            own = writer or prepared.writer(lead.lead_id)
-            written = own.write(lead)
-            if written is None:
-                alone = item_score(index, lead, context, full=True)
-                if isinstance(alone, scoring.ScoreFailure):
-                    failures.append(alone)
-                    continue
-                written = alone.SerializeToString(), alone.score, TIER_OF_NUMBER[alone.tier]
-                told += alone.HasField("model")
-            elif own.context.model_info is not context.model_info:
-                written = written[0] + own.model, *written[1:]
-                told += 1
-            message, score, tier = written
-            pieces += (_head(len(message)), message)
-            tiers[tier] += 1
-            total += score
-            if index % _LEADS_AT_ONCE == _LEADS_AT_ONCE - 1:
-                time.sleep(0)  # calls about one lead get their turn
-        return b"".join(pieces) + around_scores(context, failures, tiers, total, told)
+        return response_in_full(
+            request.leads, self._prepared_of(request), lambda writer, _, lead: writer.write(lead)
+        )
 
     def scored(
         self, request: scoring.BatchScoreLeadsRequest, context: grpc.ServicerContext
@@ -300,17 +275,6 @@ class _Placed(NamedTuple):
     lead: Lead
     campaign_id: str | None = None
     """Of a stored lead."""
-
-
-def _head(size: int) -> bytes:
-    """What stands before a score of so many bytes in the field `scores`."""
-    return _HEADS[size] if size < len(_HEADS) else _SCORES_TAG + varint(size)
-
-
-_SCORES_TAG: Final = delimited(
-    scoring.BatchScoreLeadsResponse.DESCRIPTOR.fields_by_name["scores"].number, b""
-)[:-1]
-_HEADS: Final = tuple(_SCORES_TAG + varint(size) for size in range(2048))
 
 
 def _leads(

@@ -27,12 +27,28 @@ from cis_server.errors import ConfigurationError
 from cis_server.rpc.messages.batch_scores import around_scores, batch_response
 from cis_server.rpc.messages.column_scores import basic_scores
 from cis_server.rpc.messages.lead_batches import LeadBatch, batch_request, lead_columns
+from cis_server.rpc.messages.lead_scores import (
+    FoundFacts,
+    LeadScoreWriter,
+    PreparedScoring,
+    WrittenScore,
+)
 from cis_server.rpc.messages.leads import lead_from_message
+from cis_server.rpc.messages.score_parts import NO_TEXT, SOME_TEXT, USABLE
 from cis_server.rpc.services.batch_items import item_score
+from cis_server.rpc.services.full_batches import response_in_full
 from cis_server.scoring.column_features import attributes_of
+from cis_server.scoring.column_gates import competitor_rows, gate_rows
 from cis_server.scoring.column_scorer import ScoredColumns, score_columns
-from cis_server.scoring.columns import Integers, LeadColumns, TextTables
-from cis_server.scoring.suppression import SuppressionIndex
+from cis_server.scoring.columns import (
+    Integers,
+    LeadColumns,
+    TextTables,
+    contact_shapes,
+    has_bounced,
+    opted_out,
+)
+from cis_server.scoring.suppression import SuppressionIndex, competitor_set
 from cis_server.serving.scoring_answers import ScoringContext, scored_batch
 
 
@@ -119,8 +135,30 @@ class ColumnBatches:
         """See `lead_columns`."""
         return lead_columns(batch, self._tables, attributes)
 
+    def answer_in_full(self, batch: LeadBatch, prepared: PreparedScoring) -> bytes:
+        """The answer to a checked request in the full view, serialised.
+
+        What rules and patterns say of the leads is found out for all of them together; each score
+        is then put together from its pieces.
+
+        Args:
+            batch: as read.
+            prepared: what its leads are scored with.
+
+        Raises:
+            DecodeError: the bytes of a lead are no message.
+        """
+        columns, regular = self.columns(batch)
+        found = _found_facts(columns, prepared.context)
+        checked = regular.tolist()
+
+        def write(writer: LeadScoreWriter, row: int, lead: core_pb2.Lead) -> WrittenScore | None:
+            return writer.write_checked(lead, found[row]) if checked[row] else writer.write(lead)
+
+        return response_in_full(batch.whole().leads, prepared, write)
+
     def answer(self, batch: LeadBatch, context: ScoringContext) -> bytes:
-        """The answer to a checked request, serialised.
+        """The answer to a checked request in the basic view, serialised.
 
         Args:
             batch: as read.
@@ -177,6 +215,24 @@ class ColumnBatches:
             suppression=context.suppression,
             model=context.model,
         )
+
+
+def _found_facts(columns: LeadColumns, context: ScoringContext) -> list[FoundFacts]:
+    """What `LeadScoreWriter.write_checked` wants to know of each lead."""
+    shapes = contact_shapes(columns)
+    competitor = competitor_rows(columns, competitor_set(context.competitor_domains))
+    some_text = np.where(columns.email.stop > columns.email.start, SOME_TEXT, NO_TEXT)
+    facts = (
+        np.where(shapes.email == 1, USABLE, some_text),
+        shapes.phone * (1 + (columns.phone_verified == 1)),
+        shapes.linkedin == 1,
+        shapes.personal_email == 1,
+        has_bounced(columns),
+        opted_out(columns),
+        competitor == 1,
+        gate_rows(columns, competitor, context.suppression) - 1,
+    )
+    return list(zip(*(fact.tolist() for fact in facts), strict=True))
 
 
 def _contexts(context: ScoringContext) -> tuple[tuple[ScoringContext, ...], tuple[str, ...]]:
