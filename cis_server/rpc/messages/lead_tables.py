@@ -5,7 +5,7 @@ from __future__ import annotations
 import datetime as dt
 from collections.abc import Mapping
 
-from cis_server.domain.weights import Weights
+from cis_server.domain.weights import DEFAULT_WEIGHTS, Weights
 from cis_server.rpc.messages.score_parts import PartTables
 from cis_server.rpc.messages.signals import (
     DaySignals,
@@ -52,3 +52,5 @@ class LeadTables:
         self.parts: Mapping[Weights, PartTables] = Memo(
             lambda weights: PartTables(weights, budget), budget
         )
+        # What is the same for all weights is worked out now, not at the first call.
+        self.parts[DEFAULT_WEIGHTS]
