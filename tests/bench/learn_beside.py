@@ -55,18 +55,19 @@ def figures(leads: int = LEADS) -> Iterator[Figure]:
             seconds = time.perf_counter() - begun
             until = time.perf_counter() + IDLE_SECONDS
             idle += _latencies(process.channel, lambda: time.perf_counter() < until)
-    quiet = statistics.median(_p99s(idle))
-    yield Figure("p99 idle, before and after", _p99s(idle), "ms")
-    yield Figure("p99 during the run", _p99s(beside), "ms", limit=quiet)
-    yield Figure(
-        "p99 during the run, of that idle",
-        tuple(value / quiet for value in _p99s(beside)),
-        bound=3.0,
-        note=f"{leads} leads, {seconds:.0f} s; one value per {IN_A_SAMPLE} calls",
-    )
-    yield Figure(
-        "p50 during the run, of that idle", (statistics.median(beside) / statistics.median(idle),)
-    )
+            quiet = statistics.median(_p99s(idle))
+            yield Figure("p99 idle, before and after", _p99s(idle), "ms")
+            yield Figure("p99 during the run", _p99s(beside), "ms", limit=quiet)
+            yield Figure(
+                "p99 during the run, of that idle",
+                tuple(value / quiet for value in _p99s(beside)),
+                bound=3.0,
+                note=f"{leads} leads, {seconds:.0f} s; one value per {IN_A_SAMPLE} calls",
+            )
+            yield Figure(
+                "p50 during the run, of that idle",
+                (statistics.median(beside) / statistics.median(idle),),
+            )
 
 
 def _fill(url: str, leads: int) -> None:

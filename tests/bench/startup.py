@@ -216,7 +216,7 @@ def started(url: str, folder: Path, *, worker: bool = False) -> Iterator[Started
     finally:
         channel.close()
         command.terminate()
-        command.wait(30)
+        command.wait(120)
 
 
 def _serving(channel: grpc.Channel) -> bool:
