@@ -47,7 +47,8 @@ class SeededDraws:
 
 FRESH: Final[Draws] = (_fresh := random.Random())
 """Uniform numbers that nothing repeats: seeded by the system, in every process anew."""
-os.register_at_fork(after_in_child=_fresh.seed)
+if hasattr(os, "register_at_fork"):  # where processes can fork
+    os.register_at_fork(after_in_child=_fresh.seed)
 
 
 def draws_for(lead_id: str | None, *parts: str) -> Draws:

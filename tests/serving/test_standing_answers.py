@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
+import os
 
 import pytest
 from hypothesis import given, settings
@@ -16,7 +17,7 @@ from cis_server.domain.patterns import ChannelTiming, SequenceGap, Transition, W
 from cis_server.domain.vocabulary import PatternType, Source, Tier
 from cis_server.serving.channel_plan import DEFAULT_CHANNELS, ChannelPlan
 from cis_server.serving.channels import ChannelsRequest, channels_answer
-from cis_server.serving.draws import SeededDraws
+from cis_server.serving.draws import FRESH, SeededDraws
 from cis_server.serving.freshness import pattern_info
 from cis_server.serving.standing_channels import standing_channels
 from cis_server.serving.standing_timing import StandingTiming, standing_timing
@@ -302,3 +303,18 @@ def test_channels_of_a_lead_do_not_stand() -> None:
     request = ChannelsRequest(client_id="acme", lead_id="lead-1")
     found = standing_channels(DEFAULT_CHANNELS, request, ClientPolicy(), None, ModelInfo(), NOW)
     assert found is None
+
+
+def test_fresh_numbers_differ_in_every_process() -> None:
+    seen = {FRESH.random()}
+    for _ in range(2):
+        reading, writing = os.pipe()
+        child = os.fork()
+        if child == 0:
+            os.write(writing, repr(FRESH.random()).encode())
+            os._exit(0)
+        os.waitpid(child, 0)
+        seen.add(float(os.read(reading, 100)))
+        os.close(reading)
+        os.close(writing)
+    assert len(seen | {FRESH.random()}) == 4
