@@ -221,78 +221,9 @@ class LeadScoreWriter:
             lead: as the caller sent it.
             found: what is known of it already.
         """
-        (
-            has_email,
-            has_phone,
-            has_profile,
-            has_personal,
-            bounced,
-            unsubscribed,
-            competitor,
-            gate,
-        ) = found
-        (
-            lead_id,
-            title,
-            seniority,
-            industry,
-            employees,
-            country,
-            role_start,
-            funded,
-            hiring,
-            email_status,
-            call_register,
-            postal,
-        ) = _told(lead)
-        if not hiring and not lead.HasField("is_hiring"):
-            hiring = None
-        heading = self._titles[title, seniority]
-        fit_industry = self._industries[industry]
-        fit_size = self._sizes[employees]
-        fit_country = self._countries[country]
-        new_role = self._roles[role_start]
-        new_funds = self._fundings[funded]
-        inputs = self._parts
-        parts = (
-            inputs.quality[email_status, has_email, has_phone, has_profile, has_personal],
-            inputs.authority[heading[0]],
-            inputs.fit[fit_industry[0], fit_size[0], fit_country[0]],
-            inputs.timing[new_role[0], hiring, new_funds[0]],
-            inputs.risk[bounced, unsubscribed, competitor, heading[3]],
-        )
-        probability = b""
-        if self._probability is not None:
-            facts = (
-                title,
-                industry,
-                employees,
-                seniority,
-                country,
-                email_status,
-                has_email == USABLE,
-                has_phone > 0,
-                has_profile,
-                hiring,
-                role_start,
-                funded,
-                *[part[0] for part in parts],
-            )
-            probability = self._probability.field(facts, lead.attributes)
-        return self._assembled(
-            lead_id.encode(),
-            parts,
-            (heading, heading, fit_industry, fit_size, fit_country, new_role, new_funds),
-            (
-                has_email == USABLE and email_status != _INVALID_STATUS,
-                has_phone > 0,
-                has_profile,
-                postal != "" and not postal.isspace(),
-                call_register,
-            ),
-            gate,
-            probability,
-        )
+        told = _told(lead)
+        hiring = told[8] or (False if lead.HasField("is_hiring") else None)
+        return self._looked_up(told, hiring, found, lead)
 
     def _written(self, lead: core_pb2.Lead) -> WrittenScore:
         # One long function: calling ten small ones would cost as much as what they do.
@@ -365,6 +296,74 @@ class LeadScoreWriter:
         ):
             gate = _LISTED
 
+        return self._looked_up(
+            (
+                lead_id,
+                title,
+                seniority,
+                industry,
+                employees,
+                country,
+                role_start,
+                funded,
+                hiring,
+                email_status,
+                call_register,
+                postal,
+            ),
+            hiring,
+            (
+                has_email,
+                has_phone,
+                has_profile,
+                personal != "" and is_email_address(personal),
+                bounces > 0 or status == _BOUNCED_STATUS,
+                unsubscribed,
+                competitor,
+                gate,
+            ),
+            lead,
+        )
+
+    def _looked_up(
+        self,
+        told: tuple[Any, ...],
+        hiring: bool | None,
+        found: FoundFacts,
+        lead: core_pb2.Lead,
+    ) -> WrittenScore:
+        """The score of a checked lead.
+
+        Args:
+            told: what `_told` reads.
+            hiring: None when it is not known.
+            found: what was made out.
+            lead: for its attributes.
+        """
+        (
+            has_email,
+            has_phone,
+            has_profile,
+            has_personal,
+            bounced,
+            unsubscribed,
+            competitor,
+            gate,
+        ) = found
+        (
+            lead_id,
+            title,
+            seniority,
+            industry,
+            employees,
+            country,
+            role_start,
+            funded,
+            _,
+            email_status,
+            call_register,
+            postal,
+        ) = told
         heading = self._titles[title, seniority]
         fit_industry = self._industries[industry]
         fit_size = self._sizes[employees]
@@ -372,8 +371,6 @@ class LeadScoreWriter:
         new_role = self._roles[role_start]
         new_funds = self._fundings[funded]
         inputs = self._parts
-        has_personal = personal != "" and is_email_address(personal)
-        bounced = bounces > 0 or status == _BOUNCED_STATUS
         parts = (
             inputs.quality[email_status, has_email, has_phone, has_profile, has_personal],
             inputs.authority[heading[0]],
@@ -398,7 +395,7 @@ class LeadScoreWriter:
                 funded,
                 *[part[0] for part in parts],
             )
-            probability = self._probability.field(facts, attributes)
+            probability = self._probability.field(facts, lead.attributes)
         return self._assembled(
             lead_id.encode(),
             parts,
