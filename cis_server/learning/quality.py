@@ -68,7 +68,7 @@ def _least_filled(dataset: Dataset) -> tuple[float, str]:
     """The least share of rows that have a required column, and which it is; 1 when all have."""
     least, where = 1.0, ""
     for name, columns in REQUIRED.items():
-        frame: pl.DataFrame = getattr(dataset, name)
+        frame = dataset.columns(name, columns)
         if not frame.height:
             continue
         for column, missing in (

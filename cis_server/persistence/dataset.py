@@ -13,8 +13,9 @@ import os
 import platform
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
@@ -24,10 +25,10 @@ from sqlalchemy import Connection, text
 
 from cis_server.domain.dataset import FRAMES, Dataset, Window
 from cis_server.domain.learned import RunInputs
-from cis_server.domain.tiers import tier_of
 from cis_server.errors import DataError, NotFound
+from cis_server.persistence.anonymous import anonymous
 from cis_server.persistence.dataset_rows import reading
-from cis_server.persistence.stored_dataset import StoredDataset
+from cis_server.persistence.stored_dataset import LARGE, StoredDataset
 from cis_server.version import code_version
 
 if TYPE_CHECKING:
@@ -146,8 +147,59 @@ def read_dataset(url: str, client_id: str, window: Window) -> Dataset:
         StoreUnavailable: the database is away.
     """
     with reading(url, client_id, window) as rows_of:
-        frames = {name: _tidy(name, _anonymous(name, rows_of(name))) for name in FRAMES}
+        frames = {name: _tidy(name, anonymous(name, rows_of(name))) for name in FRAMES}
     return _dataset(client_id, window, frames)
+
+
+@contextmanager
+def dataset_aside(
+    url: str, client_id: str, window: Window, folder: Path
+) -> Iterator[StoredDataset]:
+    """As `read_dataset`, with the large frames on disk as soon as they are read.
+
+    For as long as this lasts; `save_dataset` keeps it.
+
+    Args:
+        url, client_id, window: as of `read_dataset`.
+        folder: ``Settings.datasets``; what a killed worker leaves there is cleaned up with what is
+            half written.
+
+    Raises:
+        StoreUnavailable: the database is away.
+    """
+    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
+    beside = Path(tempfile.mkdtemp(prefix=".writing-", dir=folder))
+    try:
+        with reading(url, client_id, window) as rows_of:
+            stored = put_aside(
+                client_id,
+                window,
+                lambda name: _tidy(name, anonymous(name, rows_of(name))),
+                beside,
+            )
+        yield stored
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+
+
+def put_aside(
+    client_id: str, window: Window, frame_of: Callable[[str], pl.DataFrame], place: Path
+) -> StoredDataset:
+    """Write frames one after the other; no two large ones are in memory at a time.
+
+    Args:
+        client_id: the client.
+        window: of the run.
+        frame_of: gives a frame by its name, in the order of `FRAMES`, rows in key order.
+        place: folder for their files.
+    """
+
+    def written(name: str) -> pl.DataFrame:
+        frame = frame_of(name)
+        frame.write_parquet(place / f"{name}.parquet", statistics=False)
+        return frame
+
+    return _stored(client_id, window, written, place, kept=False)
 
 
 def save_dataset(dataset: Dataset, folder: Path) -> StoredDataset:
@@ -163,39 +215,23 @@ def save_dataset(dataset: Dataset, folder: Path) -> StoredDataset:
         The dataset with its `path`, its large frames on disk.
     """
     place = folder / _folder_of(dataset.client_id) / dataset.content_hash[:_HASH_SHOWN]
+    place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+    if isinstance(dataset, StoredDataset):
+        _keep(dataset, place)
+        return dataset.kept_in(place)
+    beside = Path(tempfile.mkdtemp(prefix=".writing-", dir=place.parent))
+    try:
+        stored = put_aside(dataset.client_id, dataset.window, partial(_frame, dataset), beside)
+        _keep(stored, place)
+    finally:
+        shutil.rmtree(beside, ignore_errors=True)
+    return stored.kept_in(place)
+
+
+def _keep(dataset: StoredDataset, place: Path) -> None:
     if not place.exists():
-        place.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
-        beside = Path(tempfile.mkdtemp(prefix=".writing-", dir=place.parent))
-        try:
-            _write(dataset, beside)
-            _rename_unless_there(beside, place)
-        finally:
-            shutil.rmtree(beside, ignore_errors=True)
-    return StoredDataset(dataset, place, kept=True)
-
-
-@contextmanager
-def laid_aside(dataset: Dataset, folder: Path) -> Iterator[StoredDataset]:
-    """The dataset with its large frames on disk for as long as this lasts; nothing of it is kept.
-
-    Args:
-        dataset: as read.
-        folder: ``Settings.datasets``; what a killed worker leaves there is cleaned up with what is
-            half written.
-    """
-    folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    with tempfile.TemporaryDirectory(prefix=".writing-", dir=folder) as beside:
-        _write(dataset, Path(beside))
-        stored = StoredDataset(dataset, Path(beside), kept=False)
-        # Held here, the frames would stay in memory after all.
-        del dataset
-        yield stored
-
-
-def _write(dataset: Dataset, place: Path) -> None:
-    for name in FRAMES:
-        _frame(dataset, name).write_parquet(place / f"{name}.parquet", statistics=False)
-    (place / "manifest.json").write_text(json.dumps(manifest(dataset), indent=2))
+        (dataset.place / "manifest.json").write_text(json.dumps(manifest(dataset), indent=2))
+        _rename_unless_there(dataset.place, place)
 
 
 def save_run_inputs(inputs: RunInputs, folder: Path) -> None:
@@ -250,14 +286,19 @@ def load_dataset(place: Path) -> StoredDataset:
             start=dt.datetime.fromisoformat(said["window_start"]),
             as_of=dt.datetime.fromisoformat(said["as_of"]),
         )
-        frames = {n: _tidy(n, pl.read_parquet(place / f"{n}.parquet")) for n in FRAMES}
-        dataset = _dataset(said["client_id"], window, frames)
+        dataset = _stored(
+            said["client_id"],
+            window,
+            lambda name: _tidy(name, pl.read_parquet(place / f"{name}.parquet")),
+            place,
+            kept=True,
+        )
         expected = said["content_hash"]
     except (OSError, ValueError, KeyError, TypeError, pl.exceptions.PolarsError) as error:
         raise DataError(f"the dataset in {place} cannot be read: {error}") from error
     if dataset.content_hash != expected:
         raise DataError(f"the dataset in {place} is not the one its manifest describes")
-    return StoredDataset(dataset, place, kept=True)
+    return dataset
 
 
 def manifest(dataset: Dataset) -> dict[str, Any]:
@@ -305,17 +346,56 @@ def content_hash(dataset: Dataset) -> str:
     It depends on the values alone: not on row order, on how buffers are cut, or on the version of
     a file format.
     """
-    digest = hashlib.sha256()
-    _feed(digest, dataset.client_id.encode())
-    for instant in (dataset.window.start, dataset.window.as_of):
-        _feed(digest, instant.astimezone(dt.UTC).isoformat().encode())
+    digest = _begun(dataset.client_id, dataset.window)
     for name in FRAMES:
-        frame = _frame(dataset, name)
-        _feed(digest, f"{name}:{frame.height}".encode())
-        for column in sorted(COLUMNS[name]):
-            _feed(digest, column.encode())
-            _feed_column(digest, frame[column])
+        _feed_frame(digest, name, _frame(dataset, name))
     return digest.hexdigest()
+
+
+def _stored(
+    client_id: str,
+    window: Window,
+    frame_of: Callable[[str], pl.DataFrame],
+    place: Path,
+    *,
+    kept: bool,
+) -> StoredDataset:
+    """The dataset of frames that have their files, hashed while they are in memory."""
+    digest = _begun(client_id, window)
+    small: dict[str, pl.DataFrame] = {}
+    large: dict[str, tuple[int, frozenset[str]]] = {}
+    for name in FRAMES:
+        frame = frame_of(name)
+        _feed_frame(digest, name, frame)
+        if name in LARGE:
+            large[name] = frame.height, frozenset(frame.columns)
+        else:
+            small[name] = frame
+        del frame
+    return StoredDataset(
+        client_id=client_id,
+        window=window,
+        content_hash=digest.hexdigest(),
+        small=small,
+        large=large,
+        place=place,
+        kept=kept,
+    )
+
+
+def _begun(client_id: str, window: Window) -> hashlib._Hash:
+    digest = hashlib.sha256()
+    _feed(digest, client_id.encode())
+    for instant in (window.start, window.as_of):
+        _feed(digest, instant.astimezone(dt.UTC).isoformat().encode())
+    return digest
+
+
+def _feed_frame(digest: hashlib._Hash, name: str, frame: pl.DataFrame) -> None:
+    _feed(digest, f"{name}:{frame.height}".encode())
+    for column in sorted(COLUMNS[name]):
+        _feed(digest, column.encode())
+        _feed_column(digest, frame[column])
 
 
 def _dataset(client_id: str, window: Window, frames: dict[str, pl.DataFrame]) -> Dataset:
@@ -351,66 +431,14 @@ def _tidy(name: str, frame: pl.DataFrame) -> pl.DataFrame:
     order = frame.select(pl.col(key).cast(kinds[COLUMNS[name][key]]) for key in _KEYS[name]).select(
         row=pl.arg_sort_by(_KEYS[name], nulls_last=True)
     )["row"]
-    # Column by column, so that none but one is there twice.
+    # Column by column, so that none but one is there twice; and of text in one piece only the
+    # places are moved, where text in several pieces is copied.
     columns = {column: frame[column] for column in COLUMNS[name]}
     del frame
     tidied = []
     for column, kind in COLUMNS[name].items():
-        tidied.append(columns.pop(column).cast(kinds[kind]).gather(order))
+        tidied.append(columns.pop(column).cast(kinds[kind]).rechunk().gather(order))
     return pl.DataFrame(tidied)
-
-
-# In the JSON text of free columns, and in what people wrote: addresses, numbers in international
-# form or with nine digits and a leading zero, and what stands under the key of a person's name.
-_PERSONAL: Final = (
-    (r"[\w.%+\-]+@[\w\-]+(?:\.[\w\-]+)+", "(email)"),
-    (r"\+[0-9](?:[ ()./\-]*[0-9]){7,}", "(phone)"),
-    (r"\(?\b0(?:[ ()./\-]*[0-9]){8,}\b", "(phone)"),
-    (
-        r'(?i)("[^"]*(?:first|last|full|middle|sur|given|family|contact|person|owner|assistant)'
-        r'[ _\-]?name[^"]*": )"(?:\\.|[^"\\])*"',
-        '${1}"(name)"',
-    ),
-)
-
-
-def _anonymous(name: str, frame: pl.DataFrame) -> pl.DataFrame:
-    """The frame without what names or reaches a person."""
-    import polars as pl
-
-    if name == "messages":
-        return frame.with_columns(_without_personal(pl.col("question_key")))
-    return _anonymous_leads(frame) if name == "leads" else frame
-
-
-def _without_personal(text: pl.Expr) -> pl.Expr:
-    import polars as pl
-
-    text = text.cast(pl.String)
-    for pattern, stand_in in _PERSONAL:
-        text = text.str.replace_all(pattern, stand_in)
-    return text
-
-
-def _anonymous_leads(leads: pl.DataFrame) -> pl.DataFrame:
-    """Domains as keys that only tell equal from different; tiers of the scores; CRM columns without
-    addresses, numbers and names."""
-    import polars as pl
-
-    domains = leads["company_key"].str.strip_chars().str.to_lowercase()
-    keys = {
-        domain: hashlib.blake2b(domain.encode(), digest_size=8).hexdigest()
-        for domain in domains.unique().drop_nulls()
-    }
-    tiers = {score: tier_of(score).label for score in range(101)}
-    return leads.with_columns(
-        _without_personal(pl.col("attributes")),
-        domains.replace_strict(keys, default=None, return_dtype=pl.String).alias("company_key"),
-        leads["score"]
-        .cast(pl.Int64)
-        .replace_strict(tiers, default=None, return_dtype=pl.String)
-        .alias("tier"),
-    )
 
 
 def _folder_of(client_id: str) -> str:

@@ -6,15 +6,14 @@ columns. Kept in memory they would be there for the whole run, beside everything
 
 from __future__ import annotations
 
-import dataclasses
 import itertools
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
-from cis_server.domain.dataset import Dataset
+from cis_server.domain.dataset import FRAMES, Dataset, Window
 
 if TYPE_CHECKING:
     import polars as pl
@@ -31,26 +30,55 @@ class StoredDataset(Dataset):
     Whoever asks for such a frame as an attribute gets all of it, read anew.
 
     Args:
-        dataset: what it is, with all frames.
+        client_id: the client.
+        window: of the run.
+        content_hash: of all frames.
+        small: the frames that are not in `LARGE`, by name.
+        large: of those that are, the number of rows and the names of the columns.
         place: folder with a file of each frame, rows in the same order; it has to stay as long as
             the dataset is used.
         kept: whether the files stay after it too; then they are its `path`.
     """
 
-    __slots__ = ("_place", "_schemas")
+    __slots__ = ("_large", "place")
 
-    _place: Path
-    _schemas: dict[str, tuple[int, frozenset[str]]]
+    place: Path
+    _large: Mapping[str, tuple[int, frozenset[str]]]
 
-    def __init__(self, dataset: Dataset, place: Path, *, kept: bool) -> None:
-        for field in dataclasses.fields(Dataset):
-            if field.name not in LARGE:
-                object.__setattr__(self, field.name, getattr(dataset, field.name))
-        frames: dict[str, pl.DataFrame] = {name: getattr(dataset, name) for name in LARGE}
-        schemas = {name: (each.height, frozenset(each.columns)) for name, each in frames.items()}
-        object.__setattr__(self, "path", str(place) if kept else None)
-        object.__setattr__(self, "_place", place)
-        object.__setattr__(self, "_schemas", schemas)
+    def __init__(
+        self,
+        *,
+        client_id: str,
+        window: Window,
+        content_hash: str,
+        small: Mapping[str, pl.DataFrame],
+        large: Mapping[str, tuple[int, frozenset[str]]],
+        place: Path,
+        kept: bool,
+    ) -> None:
+        values = {
+            **small,
+            "client_id": client_id,
+            "window": window,
+            "content_hash": content_hash,
+            "path": str(place) if kept else None,
+            "place": place,
+            "_large": large,
+        }
+        for name, value in values.items():
+            object.__setattr__(self, name, value)
+
+    def kept_in(self, place: Path) -> StoredDataset:
+        """The same dataset with its files in another folder, where they stay."""
+        return StoredDataset(
+            client_id=self.client_id,
+            window=self.window,
+            content_hash=self.content_hash,
+            small={name: getattr(self, name) for name in FRAMES if name not in LARGE},
+            large=self._large,
+            place=place,
+            kept=True,
+        )
 
     @property
     def activities(self) -> pl.DataFrame:
@@ -66,7 +94,7 @@ class StoredDataset(Dataset):
         """Some columns of a frame; of a large one nothing else is read."""
         if frame not in LARGE:
             return super().columns(frame, names)
-        _, known = self._schemas[frame]
+        _, known = self._large[frame]
         return self._read(frame, [name for name in names if name in known])
 
     def rows(self, frame: str, names: Iterable[str], rows: pl.Series) -> pl.DataFrame:
@@ -75,8 +103,8 @@ class StoredDataset(Dataset):
 
         if frame not in LARGE or not len(rows):
             return super().rows(frame, names, rows)
-        height, known = self._schemas[frame]
-        table = pl.scan_parquet(self._place / f"{frame}.parquet").select(
+        height, known = self._large[frame]
+        table = pl.scan_parquet(self.place / f"{frame}.parquet").select(
             [name for name in names if name in known]
         )
         order = None if rows.is_sorted() else rows.arg_sort()
@@ -93,9 +121,9 @@ class StoredDataset(Dataset):
 
     def height(self, frame: str) -> int:
         """Rows of a frame, without reading it."""
-        return self._schemas[frame][0] if frame in LARGE else super().height(frame)
+        return self._large[frame][0] if frame in LARGE else super().height(frame)
 
     def _read(self, frame: str, columns: list[str] | None = None) -> pl.DataFrame:
         import polars as pl
 
-        return pl.read_parquet(self._place / f"{frame}.parquet", columns=columns)
+        return pl.read_parquet(self.place / f"{frame}.parquet", columns=columns)

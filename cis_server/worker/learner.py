@@ -15,8 +15,8 @@ import resource
 import sys
 import time
 import uuid
-from collections.abc import Callable, Sequence
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
 from importlib import metadata
 from pathlib import Path
@@ -35,12 +35,7 @@ from cis_server.errors import CisError, DataError, NotFound, PreconditionFailed,
 from cis_server.learning.pipeline import learn
 from cis_server.learning.quality import quality_gates
 from cis_server.learning.stages import Stages
-from cis_server.persistence.dataset import (
-    laid_aside,
-    read_dataset,
-    save_dataset,
-    save_run_inputs,
-)
+from cis_server.persistence.dataset import dataset_aside, save_dataset, save_run_inputs
 from cis_server.persistence.extraction import record_extract
 from cis_server.persistence.learned import (
     Saving,
@@ -50,6 +45,7 @@ from cis_server.persistence.learned import (
     save_learned,
 )
 from cis_server.persistence.runs import Runs
+from cis_server.persistence.stored_dataset import StoredDataset
 from cis_server.serving.learning_runs import LearningRuns, refusal
 from cis_server.serving.rescorings import Rescorings
 from cis_server.version import code_version
@@ -211,16 +207,13 @@ class Learner:
             learning_state(self._engine, run.client_id),
             pools=pools_for(self._engine, run.client_id),
         )
-        with stages.run("extract", _DRAINED, "reading the data") as count:
-            dataset = self._dataset(run)
-            count(dataset.leads.height + dataset.activities.height)
         with ExitStack() as lasting:
-            # From here on the large frames are on disk and nothing may hold them in memory.
+            with stages.run("extract", _DRAINED, "reading the data") as count:
+                dataset = lasting.enter_context(self._dataset(run))
+                count(dataset.height("leads") + dataset.height("activities"))
             with stages.run("snapshot", _READ, "keeping the data"):
                 # A dry run stores nothing, so it keeps nothing to make it again either.
-                if run.options.dry_run:
-                    dataset = lasting.enter_context(laid_aside(dataset, self._datasets))
-                else:
+                if not run.options.dry_run:
                     dataset = save_dataset(dataset, self._datasets)
                     save_run_inputs(self._inputs(run, state, dataset), self._datasets)
             learned = learn(dataset, state, run.options, stages, settings=self._settings)
@@ -262,8 +255,11 @@ class Learner:
             arithmetic=arithmetic(),
         )
 
-    def _dataset(self, run: Run) -> Dataset:
+    @contextmanager
+    def _dataset(self, run: Run) -> Iterator[StoredDataset]:
         """The data of the run, read once it is written down who reads them.
+
+        They are on disk for as long as this lasts, or as they are kept.
 
         Raises:
             PreconditionFailed: DATA_QUALITY; they are not sound, and no force.
@@ -278,15 +274,15 @@ class Learner:
             run_id=run.run_id,
             now=self._clock(),
         )
-        dataset = read_dataset(self._url, run.client_id, window)
-        failed = [gate for gate in quality_gates(dataset, future) if not gate.passed]
-        if failed and not run.options.force:
-            raise PreconditionFailed(
-                "DATA_QUALITY",
-                "the data are not sound: " + "; ".join(gate.text for gate in failed),
-                {gate.name: gate.value for gate in failed},
-            )
-        return dataset
+        with dataset_aside(self._url, run.client_id, window, self._datasets) as dataset:
+            failed = [gate for gate in quality_gates(dataset, future) if not gate.passed]
+            if failed and not run.options.force:
+                raise PreconditionFailed(
+                    "DATA_QUALITY",
+                    "the data are not sound: " + "; ".join(gate.text for gate in failed),
+                    {gate.name: gate.value for gate in failed},
+                )
+            yield dataset
 
     def _save(self, run: Run, learned: Learned, stages: Stages, dataset: Dataset) -> bool:
         started = stages.begin("save", _SAVING, "storing what was learned")

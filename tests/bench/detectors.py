@@ -1,139 +1,176 @@
-"""How long the six detectors take over 100 000 leads, on one core, and in how much memory.
+"""What the six detectors cost on one core: seconds, growth with the number of leads, memory.
 
-    python tests/bench/detectors.py [--leads N ...] [--json FILE]
+    python -m tests.bench.detectors
 
-Several numbers of leads show how the cost grows. Each number is measured in a process of its own,
-over the frames as the simulator makes them: what is counted is the detectors, not the database.
-Memory is what the process holds when a stage has ended, and the most it held during it.
+One simulated client, made larger by leads that are like those it has, so that all sizes are of one
+kind. Each size is measured in a process of its own that has read the frames from their files, as a
+run does; what is counted is population and detectors, by processor time.
 """
 
 from __future__ import annotations
 
-import argparse
 import datetime as dt
-import json
-import multiprocessing
 import os
+import sys
+import tempfile
 import time
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 from cis_server.worker.allocators import give_back_freed_memory
+from tests.bench.figures import Figure, report
 
-AS_OF = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
-WINDOW_DAYS = 150
-CLIENT = "bench"
+LEADS: Final = 100_000
+TIMES: Final = (1, 3, 10)
+"""Sizes, as multiples of `LEADS`."""
+ROUNDS: Final = 3
+"""Repetitions of the smallest size; the others are measured once."""
+SECONDS_MAX: Final = 6.0
+PEAK_MB_MAX: Final = 1000.0
+GROWTH_MAX: Final = 1.25
+"""Cost of a lead at a larger size over that at the smallest."""
+AS_OF: Final = dt.datetime(2026, 6, 1, tzinfo=dt.UTC)
+WINDOW_DAYS: Final = 150
+CLIENT: Final = "bench"
+ONE_CORE: Final = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
+# A size is left out where its frames would not fit: what making them takes, in bytes a lead.
+_ROOM_A_LEAD: Final = 12_000
 
 
-class Stages:
-    """Seconds of the processor and memory by stage."""
+@dataclass(frozen=True, slots=True)
+class Cost:
+    """Of one size."""
 
-    def __init__(self) -> None:
-        self.rows: list[dict[str, Any]] = []
+    leads: int
+    activities: int
+    email_events: int
+    seconds: float
+    """Processor time of population and detectors together."""
+    by_stage: dict[str, float]
+    peak_mb: float
+    """Most that the process held, in millions of bytes."""
 
-    @contextmanager
-    def stage(self, name: str) -> Iterator[None]:
-        # Five resets the high-water mark of this process.
-        Path("/proc/self/clear_refs").write_text("5")
-        wall, processor = time.perf_counter(), time.process_time()
-        yield
-        self.rows.append(
-            {
-                "stage": name,
-                "seconds": round(time.perf_counter() - wall, 3),
-                "cpu_seconds": round(time.process_time() - processor, 3),
-                "held_mb": _memory("VmRSS"),
-                "peak_mb": _memory("VmHWM"),
-            }
+
+def figures() -> Iterator[Figure]:
+    """Cost at `LEADS`, by detector, and how it grows."""
+    # Threads are bounded before the processes make their pools.
+    os.environ.update(dict.fromkeys(ONE_CORE, "1"))
+    with tempfile.TemporaryDirectory(prefix="cis-bench-") as folder:
+        places = in_own_process(stored, folder, TIMES)
+        first = [in_own_process(measured, places[0]) for _ in range(ROUNDS)]
+        base = first[0]
+        size = f"{base.leads:,} leads".replace(",", " ")
+        kinds = f"{base.activities} activities, {base.email_events} e-mail events"
+        yield Figure(
+            f"six detectors over {size}",
+            tuple(cost.seconds for cost in first),
+            "s CPU",
+            bound=SECONDS_MAX,
+            note=kinds,
         )
+        for stage in base.by_stage:
+            yield Figure(stage, tuple(cost.by_stage[stage] for cost in first), "s CPU")
+        yield Figure(
+            "peak memory", tuple(cost.peak_mb for cost in first), "MB", bound=PEAK_MB_MAX, note=size
+        )
+        a_lead = min(cost.seconds for cost in first) / base.leads
+        for place in places[1:]:
+            cost = in_own_process(measured, place)
+            yield Figure(
+                f"a lead of {cost.leads:,}, to one of {base.leads:,}".replace(",", " "),
+                (cost.seconds / cost.leads / a_lead,),
+                bound=GROWTH_MAX,
+                note=f"{cost.seconds:.1f} s CPU, {cost.peak_mb:.0f} MB",
+            )
 
 
-def _memory(key: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    kilobytes = next(line.split()[1] for line in lines if line.startswith(f"{key}:"))
-    return round(int(kilobytes) / 1024)
+def in_own_process(work: Callable[..., Any], *arguments: Any) -> Any:
+    """What a function gives in a fresh process that sets its memory up as a worker does."""
+    with ProcessPoolExecutor(
+        1, mp_context=get_context("spawn"), initializer=give_back_freed_memory
+    ) as pool:
+        return pool.submit(work, *arguments).result()
 
 
-def _prepare(leads: int, file: str) -> None:
-    import pickle
+def stored(folder: str, times: Sequence[int]) -> list[str]:
+    """Make the client in every size that memory allows; gives the folders of their files."""
+    import polars as pl
 
     from cis_server.demo.dataset import to_dataset
     from cis_server.demo.simulator import simulate
     from cis_server.demo.specs import ClientSpec
-    from cis_server.domain.dataset import Window
+    from cis_server.domain.dataset import FRAMES, Dataset, Window
+    from cis_server.persistence.dataset import content_hash, save_dataset
 
     window = Window(start=AS_OF - dt.timedelta(days=WINDOW_DAYS), as_of=AS_OF)
-    made = simulate([ClientSpec(client_id=CLIENT, leads=leads)], 1, AS_OF)
-    Path(file).write_bytes(pickle.dumps(to_dataset(made, CLIENT, window)))
+    made = simulate([ClientSpec(client_id=CLIENT, leads=LEADS)], 1, AS_OF)
+    one = to_dataset(made, CLIENT, window)
+    del made
+    identifiers = ("lead_id", "activity_id", "meeting_id", "deal_id", "thread_id")
+    room = os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+    places = []
+    for number in times:
+        if number > 1 and number * LEADS * _ROOM_A_LEAD > room:
+            break
+
+        def again(frame: pl.DataFrame, copy: int) -> pl.DataFrame:
+            known = [name for name in identifiers if name in frame.columns]
+            return frame.with_columns(f"{copy}-" + pl.col(name) for name in known)
+
+        frames: dict[str, Any] = {
+            name: pl.concat(again(getattr(one, name), copy) for copy in range(number))
+            for name in FRAMES
+        }
+        many = Dataset(client_id=f"{CLIENT}-{number}", window=window, **frames)
+        kept = save_dataset(_named(many, content_hash(many)), Path(folder))
+        places.append(str(kept.path))
+        del frames, many, kept
+    return places
 
 
-def _measure(file: str) -> dict[str, Any]:
-    import pickle
+def _named(dataset: Any, content_hash: str) -> Any:
+    import dataclasses
 
+    return dataclasses.replace(dataset, content_hash=content_hash)
+
+
+def measured(place: str) -> Cost:
+    """Read a client's files, then find its patterns, one core and one detector after the other."""
     from cis_server.detectors.outcomes import population
-    from cis_server.detectors.runner import DETECTORS, run_detectors
+    from cis_server.detectors.runner import DETECTORS
     from cis_server.detectors.settings import DetectorSettings
+    from cis_server.persistence.dataset import load_dataset
 
-    stages, settings = Stages(), DetectorSettings()
-    with stages.stage("load"):
-        dataset = pickle.loads(Path(file).read_bytes())
-    with stages.stage("population"):
-        run = population(dataset, settings)
+    settings, by_stage = DetectorSettings(), {}
+    dataset = load_dataset(Path(place))
+    # Five resets the high-water mark: reading files is not what is measured here.
+    Path("/proc/self/clear_refs").write_text("5")
+    started = time.process_time()
+    run = population(dataset, settings)
+    by_stage["population"] = time.process_time() - started
     for kind, detect in DETECTORS.items():
-        with stages.stage(kind.value):
-            detect(dataset, settings=settings, run=run)
-    del run
-    with stages.stage("all, as in a run"):
-        outcomes = run_detectors(dataset, settings=settings)
-    return {
-        "leads": dataset.leads.height,
-        "activities": dataset.activities.height,
-        "email_events": dataset.email_events.height,
-        "found": {kind.value: outcome.status.value for kind, outcome in outcomes.items()},
-        "stages": stages.rows,
-    }
+        before = time.process_time()
+        detect(dataset, settings=settings, run=run)
+        by_stage[kind.value] = time.process_time() - before
+    return Cost(
+        leads=dataset.height("leads"),
+        activities=dataset.height("activities"),
+        email_events=dataset.height("email_events"),
+        seconds=time.process_time() - started,
+        by_stage=by_stage,
+        peak_mb=_high_water() / 1e6,
+    )
 
 
-def _in_own_process(work: Callable[..., Any], *arguments: Any) -> Any:
-    # As in a worker.
-    begin = give_back_freed_memory
-    with multiprocessing.get_context("spawn").Pool(1, initializer=begin) as pool:
-        return pool.apply(work, arguments)
-
-
-def _show(result: dict[str, Any]) -> None:
-    print(f"{result['leads']} leads, {result['activities']} activities", end=", ")
-    print(f"{result['email_events']} e-mail events")
-    print(f"{'stage':<18}{'seconds':>9}{'cpu':>9}{'held MB':>9}{'peak MB':>9}")
-    for row in result["stages"]:
-        print(
-            f"{row['stage']:<18}{row['seconds']:>9.2f}{row['cpu_seconds']:>9.2f}"
-            f"{row['held_mb']:>9}{row['peak_mb']:>9}"
-        )
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--leads", type=int, nargs="+", default=[10_000, 100_000])
-    parser.add_argument("--json", type=Path, default=Path("build/bench/detectors.json"))
-    arguments = parser.parse_args()
-    # One core, and threads bounded before pools are made.
-    pools = ("POLARS_MAX_THREADS", "OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS")
-    os.environ.update(dict.fromkeys(pools, "1"))
-    results = []
-    arguments.json.parent.mkdir(parents=True, exist_ok=True)
-    frames = arguments.json.with_suffix(".frames")
-    try:
-        for leads in arguments.leads:
-            _in_own_process(_prepare, leads, str(frames))
-            results.append(_in_own_process(_measure, str(frames)))
-            _show(results[-1])
-    finally:
-        frames.unlink(missing_ok=True)
-    arguments.json.write_text(json.dumps(results, indent=2))
+def _high_water() -> int:
+    lines = Path("/proc/self/status").read_text().splitlines()
+    kilobytes = next(line.split()[1] for line in lines if line.startswith("VmHWM:"))
+    return int(kilobytes) * 1024
 
 
 if __name__ == "__main__":
-    main()
+    sys.exit(report(__doc__, figures()))

@@ -18,7 +18,7 @@ from cis_server.detectors.runner import run_detectors
 from cis_server.domain.dataset import FRAMES, Dataset, Window
 from cis_server.domain.vocabulary import PatternType
 from cis_server.persistence import stored_dataset
-from cis_server.persistence.dataset import laid_aside, save_dataset
+from cis_server.persistence.dataset import load_dataset, put_aside, save_dataset
 from tests.learning.learning_cases import AS_OF
 
 WINDOW = Window(start=AS_OF - dt.timedelta(days=90), as_of=AS_OF)
@@ -63,16 +63,22 @@ def test_detectors_find_the_same_in_it(plain: Dataset, tmp_path: Path) -> None:
             assert json.dumps(pattern.to_json()) == json.dumps(expected.pattern.to_json())
 
 
-def test_the_large_frames_are_let_go(plain: Dataset, tmp_path: Path) -> None:
+def test_the_large_frames_are_let_go_and_their_files_moved(tmp_path: Path) -> None:
     copy = to_dataset(simulate([ClientSpec(client_id="d", leads=30)], 4, AS_OF), "d", WINDOW)
     frames = [weakref.ref(copy.activities), weakref.ref(copy.email_events)]
-    with laid_aside(copy, tmp_path) as stored:
-        del copy
-        gc.collect()
-        assert [frame() for frame in frames] == [None, None]
-        assert stored.path is None
-        assert stored.activities.height == stored.height("activities") > 0
-    assert list(tmp_path.iterdir()) == []
-    kept = save_dataset(plain, tmp_path)
+    expected, content_hash = copy.activities.clone(), copy.content_hash
+    held = {name: getattr(copy, name) for name in FRAMES}
+    del copy
+    (beside := tmp_path / ".writing-d").mkdir()
+    stored = put_aside("d", WINDOW, held.pop, beside)
+    gc.collect()
+    assert [frame() for frame in frames] == [None, None]
+    assert (stored.path, stored.content_hash) == (None, content_hash)
+    assert stored.activities.equals(expected)
+    kept = save_dataset(stored, tmp_path)
+    assert kept.activities.equals(expected)
     assert kept.path is not None
-    assert Path(kept.path).is_dir()
+    assert [path.name for path in tmp_path.iterdir()] == ["d"], "moved, not copied"
+    again = load_dataset(Path(kept.path))
+    assert again.content_hash == kept.content_hash
+    assert again.columns("activities", ["channel"]).equals(expected.select("channel"))
