@@ -8,16 +8,16 @@ an answer is being made nothing else is read, so only methods that answer in mic
 here; a request that may wait for the database goes to a pool of its own all the same.
 
 grpcio has no public way for that. What is used is its method handler's `experimental_thread_pool`
-and five functions of `grpc._server`; `is_known` compares their sources with those this was written
-against, and any other release is served by the ordinary pool.
+and how the functions of `grpc._server` work together; `is_known` compares that file with those this
+was written against, and any other release is served by the ordinary pool.
 """
 
 from __future__ import annotations
 
 import hashlib
-import inspect
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
+from pathlib import Path
 from typing import Any, Final
 
 from grpc import _server
@@ -26,22 +26,19 @@ from grpc._cython import cygrpc  # type: ignore[attr-defined]  # an extension wi
 MayWait = Callable[[Any], bool]
 """Whether the answer to a request may have to wait."""
 
-_KNOWN: Final = "8fb8c3748f3284a27f553d67954c13371a07c00b52431572ce3967fab391f9e7"
-"""SHA-256 over the sources of `_RELIED_ON` as of grpcio 1.85.1."""
-
-_RELIED_ON: Final = (
-    "_handle_unary_unary",
-    "_unary_response_in_pool",
-    "_receive_message",
-    "_possibly_finish_call",
-    "_abort",
-    "_status",
+_KNOWN: Final = frozenset(
+    ("cfefc717283c33d44f30204d8e54451a7d6cc796a47b9c431d6e5411c1f0cda6",)  # grpcio 1.85.1
 )
+"""SHA-256 of the releases of ``grpc/_server.py`` that work as this module takes them to."""
 
 
 def is_known() -> bool:
     """Whether the installed grpcio works inside as this module takes it to."""
-    return _fingerprint() == _KNOWN
+    try:
+        source = Path(_server.__file__).read_bytes()
+    except OSError:
+        return False
+    return hashlib.sha256(source).hexdigest() in _KNOWN
 
 
 class InlineCalls(ThreadPoolExecutor):
@@ -111,11 +108,3 @@ class _Taken(Future[Any]):
 
 
 _TAKEN: Final = _Taken()
-
-
-def _fingerprint() -> str:
-    try:
-        sources = [inspect.getsource(getattr(_server, name)) for name in _RELIED_ON]
-    except (AttributeError, OSError, TypeError):
-        return ""
-    return hashlib.sha256("\n".join(sources).encode()).hexdigest()
