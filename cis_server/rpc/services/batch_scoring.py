@@ -242,7 +242,7 @@ class _Columns:
         if self._batches is None and self._loading is None:
             with self._lock:
                 if self._loading is None:
-                    self._loading = threading.Thread(target=self._load, daemon=True)
+                    self._loading = threading.Thread(target=self._load, name=LOADING, daemon=True)
                     self._loading.start()
         return self._batches
 
@@ -264,6 +264,8 @@ class _Columns:
             structlog.get_logger("cis.rpc").error("column_kernels_off", exc_info=error)
 
 
+LOADING: Final = "column-kernels"
+"""Name of the thread that loads the scorer of columns."""
 _COLUMN_BATCHES: Final = "cis_server.rpc.services.column_batches"
 
 
