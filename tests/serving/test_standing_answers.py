@@ -305,6 +305,7 @@ def test_channels_of_a_lead_do_not_stand() -> None:
     assert found is None
 
 
+@pytest.mark.filterwarnings("ignore:.*multi-threaded.*fork:DeprecationWarning")
 def test_fresh_numbers_differ_in_every_process() -> None:
     seen = {FRESH.random()}
     for _ in range(2):
