@@ -101,8 +101,13 @@ def _listed(columns: LeadColumns, gates: Integers, index: SuppressionIndex) -> N
             (EMAIL_DOMAIN, columns.email),
             (EMAIL_DOMAIN, columns.personal_email),
         ):
+            known = columns.domain
             listed_rows(
-                kind, column.data, column.start, column.stop, secret, pair[0], pair[1], found
+                kind,
+                *(column.data, column.start, column.stop),
+                *(known.data, known.start, known.stop),
+                *(secret, pair[0], pair[1]),
+                found,
             )
     for row in np.flatnonzero(found == ASK).tolist():
         texts = (
