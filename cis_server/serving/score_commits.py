@@ -25,7 +25,7 @@ Store = Callable[[str, Sequence[StampedScore], float], Collection[str]]
 """(client id, scores, longest time in seconds): stores all, each lead at most once, in one
 transaction; gives back the ids of the leads that exist. Raises `StoreUnavailable`."""
 
-GROUP_SCORES: Final = 2_000
+GROUP_SCORES: Final = 1_000
 """A group takes no further call beyond so many scores: everybody in it waits for all of it."""
 _THREADS: Final = 2
 """Clients whose groups are written at once; one that is held up by locks leaves the other."""
