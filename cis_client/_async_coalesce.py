@@ -69,7 +69,7 @@ class _AwaitedCall:
         self,
         group: _Group,
         request: ScoreLeadRequest,
-        lead: bytes | str,
+        lead: bytes,
         deadline: float,
         answer: asyncio.Future[Outcome],
     ) -> None:

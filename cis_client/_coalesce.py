@@ -50,7 +50,7 @@ class _BlockedCall:
 
     __slots__ = ("deadline", "flight", "gate", "lead", "outcome", "request")
 
-    def __init__(self, request: ScoreLeadRequest, lead: bytes | str, deadline: float) -> None:
+    def __init__(self, request: ScoreLeadRequest, lead: bytes, deadline: float) -> None:
         self.request, self.lead, self.deadline = request, lead, deadline
         self.outcome: Outcome | None = None
         self.flight: list[_BlockedCall] | None = None

@@ -1,8 +1,8 @@
 """Calls of ``ScoreLead`` as one ``BatchScoreLeads`` on the wire, and its answer as theirs.
 
-A lead is serialised once, by its caller, and put into the batch as it is; a score is cut out of the
-answer as it is and parsed by its caller. So each caller has a message of its own, which keeps no
-other alive, and a batch costs little more than the copying of bytes.
+A request is serialised once, by its caller, and its lead put into the batch as it is; a score is
+cut out of the answer as it is and parsed by its caller. So each caller has a message of its own,
+which keeps no other alive, and a batch costs little more than the copying of bytes.
 """
 
 from __future__ import annotations
@@ -16,44 +16,54 @@ from google.protobuf.message import Message
 from cis_client.v1 import core_pb2 as core
 from cis_client.v1 import scoring_service_pb2 as scoring
 
-Shared = tuple[str, str, str | None, bytes | None, bytes | None, bool]
-"""What calls have in common that may travel together, which is all but the lead: whether it is
-given as ``lead`` or as ``lead_id``, then ``client_id``, ``campaign_id``, ``icp`` and ``as_of_time``
-(serialised), ``persist``."""
+Shared = tuple[int, bytes, bytes]
+"""What calls have in common that may travel together: the tag of the field that names the lead, and
+the serialised fields before and behind it."""
+
+_CLIENT_ID: Final = 1 << 3 | 2
+_TARGETS: Final = (2 << 3 | 2, 3 << 3 | 2)
+"""Tags of ``lead`` and ``lead_id``, which are those of ``leads`` and ``lead_ids`` of a batch: all
+fields of ``ScoreLeadRequest`` have the numbers and the meaning they have in
+``BatchScoreLeadsRequest`` (a test compares)."""
+_FULL_VIEW: Final = scoring.BatchScoreLeadsRequest(
+    view=scoring.LEAD_SCORE_VIEW_FULL
+).SerializeToString()
 
 
-def parts_of(request: scoring.ScoreLeadRequest) -> tuple[Shared, bytes | str] | None:
-    """With which calls this one may travel, and its lead as it travels (serialised, or an id).
+def parts_of(request: scoring.ScoreLeadRequest) -> tuple[Shared, bytes] | None:
+    """With which calls this one may travel, and its lead, a serialised field of a batch.
 
     None for a request that names no lead at all.
     """
-    target, given = request.WhichOneof("target"), request.HasField
-    if target is None:
+    raw = request.SerializeToString()  # fields come in the order of their numbers
+    size = len(raw)
+    start = _behind(raw, 0) if size and raw[0] == _CLIENT_ID else 0
+    if start >= size or raw[start] not in _TARGETS:
         return None
-    shared = (
-        target,
-        request.client_id,
-        request.campaign_id if given("campaign_id") else None,
-        request.icp.SerializeToString() if given("icp") else None,
-        request.as_of_time.SerializeToString() if given("as_of_time") else None,
-        request.persist,
-    )
-    return shared, request.lead.SerializeToString() if target == "lead" else request.lead_id
+    end = _behind(raw, start)
+    return (raw[start], raw[:start], raw[end:]), raw[start:end]
 
 
-def batch_request(shared: Shared, leads: Sequence[bytes | str]) -> bytes:
+def _behind(raw: bytes, start: int) -> int:
+    """Where the field of text or bytes ends that begins there with a tag of one byte."""
+    length = raw[start + 1]
+    at = start + 2
+    if length >= 0x80:  # seven bits a byte, the lowest first
+        length &= 0x7F
+        shift = 7
+        while (more := raw[at]) >= 0x80:
+            length |= (more & 0x7F) << shift
+            shift += 7
+            at += 1
+        length |= more << shift
+        at += 1
+    return at + length
+
+
+def batch_request(shared: Shared, leads: Sequence[bytes]) -> bytes:
     """The serialised request that asks for all of them in full."""
-    target, client_id, campaign_id, icp, as_of_time, persist = shared
-    request: bytes = _RawRequest(
-        **{"leads" if target == "lead" else "lead_ids": leads},
-        client_id=client_id,
-        campaign_id=campaign_id,
-        icp=icp,
-        as_of_time=as_of_time,
-        persist=persist,
-        view=scoring.LEAD_SCORE_VIEW_FULL,
-    ).SerializeToString()
-    return request
+    _, before, behind = shared
+    return b"".join((before, *leads, behind, _FULL_VIEW))
 
 
 def batch_scores(response: bytes, count: int) -> list[bytes | None]:
@@ -131,6 +141,5 @@ def _raw(message: type[Message]) -> Any:
     return message_factory.GetMessageClass(pool.FindMessageTypeByName(f"cis_client.raw.{name}"))
 
 
-_RawRequest: Final = _raw(scoring.BatchScoreLeadsRequest)
 _RawResponse: Final = _raw(scoring.BatchScoreLeadsResponse)
 _RawScore: Final = _raw(core.LeadScore)

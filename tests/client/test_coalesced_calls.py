@@ -15,13 +15,21 @@ from typing import Any
 
 import pytest
 from client_test_server import Running, running
+from google.protobuf.timestamp_pb2 import Timestamp
+from hypothesis import given
+from hypothesis import strategies as st
 
 import cis_client
 from cis_client import AsyncClient, Client, ClientOptions, _async_coalesce, _coalesce
 from cis_client._coalesce import Coalescer
 from cis_client._gathering import CALLS_MOST, LEAD_BYTES_MOST
+from cis_client._score_batches import batch_request, parts_of
 from cis_client.v1.core_pb2 import Icp, Lead, LeadScore
-from cis_client.v1.scoring_service_pb2 import ScoreLeadRequest
+from cis_client.v1.scoring_service_pb2 import (
+    LEAD_SCORE_VIEW_FULL,
+    BatchScoreLeadsRequest,
+    ScoreLeadRequest,
+)
 
 Connect = Callable[..., Any]
 Test = Callable[[AsyncClient], Awaitable[None]]
@@ -208,6 +216,58 @@ def test_only_calls_that_differ_in_nothing_but_the_lead_share_a_batch(server: Ru
     assert told == Counter(kind.SerializeToString() for kind in kinds)
 
 
+def test_a_batch_has_the_fields_of_its_calls() -> None:
+    """Serialised requests are put together as they are, which holds for no other numbers."""
+    batch = BatchScoreLeadsRequest.DESCRIPTOR.fields_by_number
+    names = {"lead": "leads", "lead_id": "lead_ids"}
+    for number, field in ScoreLeadRequest.DESCRIPTOR.fields_by_number.items():
+        twin = batch[number]
+        assert twin.name == names.get(field.name, field.name)
+        assert (twin.type, twin.message_type) == (field.type, field.message_type)
+
+
+@given(
+    client_id=st.text(max_size=200),
+    lead_id=st.text(max_size=40) | st.just("x" * 20_000),
+    stored=st.booleans(),
+    campaign_id=st.none() | st.text(max_size=5),
+    industries=st.none() | st.lists(st.text(max_size=5), max_size=3),
+    seconds=st.none() | st.integers(-5, 5),
+    persist=st.booleans(),
+)
+def test_a_batch_asks_what_its_calls_ask(
+    client_id: str,
+    lead_id: str,
+    stored: bool,
+    campaign_id: str | None,
+    industries: list[str] | None,
+    seconds: int | None,
+    persist: bool,
+) -> None:
+    request = ScoreLeadRequest(
+        client_id=client_id,
+        campaign_id=campaign_id,
+        icp=None if industries is None else Icp(industries=industries),
+        as_of_time=None if seconds is None else Timestamp(seconds=seconds),
+        persist=persist,
+        **({"lead_id": lead_id} if stored else {"lead": Lead(lead_id=lead_id)}),
+    )
+    parts = parts_of(request)
+    assert parts is not None
+    shared, lead = parts
+    batch = BatchScoreLeadsRequest.FromString(batch_request(shared, [lead, lead]))
+    assert batch.view == LEAD_SCORE_VIEW_FULL
+    named = [request.lead_id] * 2 if stored else []
+    by_attributes = [] if stored else [request.lead] * 2
+    assert (list(batch.lead_ids), list(batch.leads)) == (named, by_attributes)
+    batch.ClearField("view")
+    batch.ClearField("leads")
+    batch.ClearField("lead_ids")
+    request.ClearField("lead_id" if stored else "lead")
+    assert batch.SerializeToString() == request.SerializeToString()
+    assert parts_of(request) is None
+
+
 def test_a_call_with_an_id_of_its_own_travels_alone(server: Running) -> None:
     async def test(client: AsyncClient) -> None:
         named = client.score_lead(ask(), request_id="mine")
@@ -364,7 +424,7 @@ def test_a_task_that_is_cancelled_leaves(server: Running) -> None:
     assert sizes(server) == [2, 2]
 
 
-def test_a_batch_that_is_given_up_before_it_is_sent(server: Running) -> None:
+def test_a_batch_that_is_by_attributesup_before_it_is_sent(server: Running) -> None:
     async def test(client: AsyncClient) -> None:
         coalescer = expecting(client)
         await asyncio.gather(*(client.score_lead(ask()) for _ in range(9)))
