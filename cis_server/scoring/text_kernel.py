@@ -366,13 +366,3 @@ def date_rows(data: Bytes, start: Places, stop: Places, out: NDArray[np.int64]) 
     """`date_days` of each row."""
     for i in range(len(start)):
         out[i] = date_days(data, start[i], stop[i])
-
-
-@compiled(numba.void(BYTES, PLACES, PLACES, INTEGERS))
-def after_at_rows(data: Bytes, start: Places, stop: Places, out: NDArray[np.int64]) -> None:
-    """Where what follows the last ``@`` of each row begins; its end when there is none."""
-    for i in range(len(start)):
-        at = stop[i]
-        while at > start[i] and data[at - 1] != 64:
-            at -= 1
-        out[i] = at if at > start[i] else stop[i]
