@@ -50,7 +50,9 @@ def measure(seed: int, *, cohort: int, unmarked: float) -> Figures:
     by_people = opens.filter(pl.col("user_agent").is_in(PERSON_AGENTS))
     replies = simulation.tables["replies"]
     automatic = pl.col("intent").is_in(_AUTOMATIC)
-    seen = run.resolved_touches.select("minutes_to_reply").drop_nulls().to_series()
+    resolved = run.resolved_touches.select("activity_id")
+    touched = dataset.activities.join(resolved, on="activity_id", how="semi")
+    seen = touched.select("minutes_to_reply").drop_nulls().to_series()
     return {
         "open_rate": timing.open_rate,
         "naive_open_rate": _share(mails, opens),
