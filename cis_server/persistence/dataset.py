@@ -28,7 +28,7 @@ from cis_server.domain.learned import RunInputs
 from cis_server.errors import DataError, NotFound
 from cis_server.persistence.anonymous import anonymous
 from cis_server.persistence.dataset_rows import reading
-from cis_server.persistence.stored_dataset import LARGE, StoredDataset
+from cis_server.persistence.stored_dataset import LARGE, SLICE, StoredDataset
 from cis_server.version import code_version
 
 if TYPE_CHECKING:
@@ -196,7 +196,8 @@ def put_aside(
 
     def written(name: str) -> pl.DataFrame:
         frame = frame_of(name)
-        frame.write_parquet(place / f"{name}.parquet", statistics=False)
+        file = place / f"{name}.parquet"
+        frame.write_parquet(file, statistics=False, row_group_size=SLICE)
         return frame
 
     return _stored(client_id, window, written, place, kept=False)

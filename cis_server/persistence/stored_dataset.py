@@ -18,8 +18,8 @@ from cis_server.domain.dataset import FRAMES, Dataset, Window
 if TYPE_CHECKING:
     import polars as pl
 
-# Rows read at a time when only some of them are wanted.
-_SLICE: Final = 65_536
+SLICE: Final = 65_536
+"""Rows read at a time when only some of them are wanted; files are best written in such groups."""
 LARGE: Final = ("activities", "email_events")
 """Frames that stay on disk."""
 
@@ -98,7 +98,7 @@ class StoredDataset(Dataset):
         return self._read(frame, [name for name in names if name in known])
 
     def rows(self, frame: str, names: Iterable[str], rows: pl.Series) -> pl.DataFrame:
-        """Some columns of some rows; of a large frame no more than `_SLICE` others are held."""
+        """Some columns of some rows; of a large frame no more than `SLICE` others are held."""
         import polars as pl
 
         if frame not in LARGE or not len(rows):
@@ -109,10 +109,10 @@ class StoredDataset(Dataset):
         )
         order = None if rows.is_sorted() else rows.arg_sort()
         ascending = rows if order is None else rows[order]
-        edges = list(range(0, height, _SLICE))
+        edges = list(range(0, height, SLICE))
         cuts = [*np.searchsorted(ascending.to_numpy(), edges).tolist(), len(rows)]
         parts = [
-            table.slice(edge, _SLICE).collect()[ascending[first:end] - edge]
+            table.slice(edge, SLICE).collect()[ascending[first:end] - edge]
             for edge, (first, end) in zip(edges, itertools.pairwise(cuts), strict=True)
             if end > first
         ]

@@ -176,10 +176,12 @@ def read_seconds(url: str) -> float:
 
 def learned(url: str, folder: str) -> Large:
     """Learn the large client as a worker does."""
+    from cis_server import logs
     from cis_server.bootstrap import learn_here
     from cis_server.domain.runs import LearnOptions
     from cis_server.settings import Settings
 
+    logs.configure("warning")
     settings = Settings(data_dir=Path(folder), database_url=url)
     options = LearnOptions(as_of=AS_OF, lookback_days=WINDOW_DAYS, force=True)
     run = learn_here(settings, url, LARGE, options)[1][LARGE]
@@ -196,12 +198,14 @@ def learned(url: str, folder: str) -> Large:
 
 def learned_each(url: str, folder: str, names: Sequence[str], turn: int) -> float:
     """Learn clients one after the other; gives the processor time of this process."""
+    from cis_server import logs
     from cis_server.bootstrap import InlineQueue, learner
     from cis_server.domain.runs import LearnOptions
     from cis_server.persistence.runs import Runs
     from cis_server.serving.learning_runs import LearningRuns
     from cis_server.settings import Settings
 
+    logs.configure("warning")
     # Another moment each time, so that no run is taken for one that was there before.
     as_of = AS_OF - dt.timedelta(minutes=60 + turn)
     options = LearnOptions(as_of=as_of, lookback_days=WINDOW_DAYS, force=True)

@@ -31,7 +31,7 @@ def plain() -> Dataset:
 
 @pytest.fixture(autouse=True)
 def short_slices(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(stored_dataset, "_SLICE", 100)
+    monkeypatch.setattr(stored_dataset, "SLICE", 100)
 
 
 def test_rows_and_columns_are_those_of_the_frames(plain: Dataset, tmp_path: Path) -> None:
