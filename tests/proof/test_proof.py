@@ -18,7 +18,7 @@ from tests.proof import charts, naive
 from tests.proof.cases import Case, Figures, Picture, Report, Results, Row, Section
 from tests.proof.page import limits, missed, write_page
 from tests.proof.running import ROOT, _sources, digest, measure_all
-from tests.proof.scenarios import clocks, drawn, null, peeking, power, timing
+from tests.proof.scenarios import clocks, drawn, engagement, null, peeking, power, timing
 from tests.proof.sections import SECTIONS, bank
 from tests.proof.sections.power import OF_THE_REST
 
@@ -38,6 +38,7 @@ def test_names_are_unique() -> None:
         partial(peeking.measure, lift=1.5),
         partial(drawn.measure, cohort=200),
         partial(null.measure, cohort=200, shuffle=False),
+        partial(engagement.measure, cohort=200, unmarked=0.3),
     ],
 )
 def test_the_same_seed_gives_the_same_figures(measure: partial[Figures]) -> None:
