@@ -109,11 +109,8 @@ def check_whole(
         found.add(row, field, f"must be a whole number, not {values[row]:.15g}")
 
 
-_NUL: Final = np.uint8(0)
-
-
 def _has_nul(column: TextColumn) -> bool:
     if not len(column):
         return False
     first, last = int(column.start.min()), int(column.stop.max())
-    return bool((column.data[first:last] == _NUL).any())
+    return first < last and int(column.data[first:last].min()) == 0
