@@ -32,6 +32,11 @@ if TYPE_CHECKING:
     from cis_server.rpc.services.column_batches import ColumnBatches
 
 
+_FEWEST: Final = 3
+_FEWEST_IN_FULL: Final = 16
+"""Leads from which on columns are faster; below, what they cost a batch is more than they save."""
+
+
 class ContextOf(Protocol):
     """Gathers what a request's leads are scored with."""
 
@@ -111,11 +116,12 @@ class BatchScoring:
         try:
             columns = self._columns.loaded()
             batch = columns.read(request.body) if columns is not None else None
-            if columns is not None and batch is not None:
+            full = batch is not None and batch.head.view == scoring.LEAD_SCORE_VIEW_FULL
+            fewest = _FEWEST_IN_FULL if full else _FEWEST
+            if columns is not None and batch is not None and len(batch) >= fewest:
                 request.client_id = batch.head.client_id
                 check_request(batch.head)
                 prepared = self._prepared_of(batch.head)
-                full = batch.head.view == scoring.LEAD_SCORE_VIEW_FULL
                 with self._turn:
                     return (
                         columns.answer_in_full(batch, prepared)
