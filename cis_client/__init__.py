@@ -4,9 +4,11 @@
 and raise the errors of ``cis_client.errors``.
 """
 
+from cis_client._async_calls import AsyncResponseStream
+from cis_client._calls import ResponseStream
 from cis_client._transport import ServingStatus
-from cis_client.async_client import AsyncClient, AsyncResponseStream
-from cis_client.client import Client, ResponseStream
+from cis_client.async_client import AsyncClient
+from cis_client.client import Client
 from cis_client.errors import (
     AlreadyExists,
     Cancelled,
