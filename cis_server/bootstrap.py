@@ -16,7 +16,7 @@ from sqlalchemy import Engine
 
 from cis_server.domain.live_state import StoredLead
 from cis_server.domain.runs import LearnOptions, Run
-from cis_server.domain.scores import LeadScore, StampedScore
+from cis_server.domain.scores import StampedScore
 from cis_server.domain.top_leads import RankFilter, RankKey, StoredScore
 from cis_server.errors import StoreUnavailable
 from cis_server.persistence.clients import Clients
@@ -121,31 +121,10 @@ class StoredScores:
         self._commits = ScoreCommits(self._store, bulkhead)
 
     def write_scores(
-        self,
-        client_id: str,
-        scores: Sequence[LeadScore],
-        *,
-        scored_at: dt.datetime,
-        as_of: dt.date,
-        version: str,
-        weights_version: str,
-        probability_version: str,
-        timeout_seconds: float,
+        self, client_id: str, scores: Sequence[StampedScore], timeout_seconds: float
     ) -> frozenset[str]:
         """Ids of the leads whose scores are stored now; see the port `ScoreWriter`."""
-        instant = dt.datetime.combine(as_of, dt.time(), dt.UTC)
-        stamped = [
-            StampedScore(
-                score=score,
-                scored_at=scored_at,
-                as_of=instant,
-                scorer_version=version,
-                weights_version=weights_version,
-                probability_version=probability_version,
-            )
-            for score in scores
-        ]
-        return self._commits.write(client_id, stamped, timeout_seconds)
+        return self._commits.write(client_id, scores, timeout_seconds)
 
     def close(self) -> None:
         """Take no more scores."""

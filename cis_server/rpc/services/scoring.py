@@ -13,7 +13,7 @@ from cis_client.v1 import scoring_service_pb2 as scoring
 from cis_client.v1 import scoring_service_pb2_grpc as scoring_grpc
 from cis_client.v1.core_pb2 import LeadScore as LeadScoreMessage
 from cis_server.domain.rescoring import RescoreOptions
-from cis_server.domain.scores import LeadScore
+from cis_server.domain.scores import LeadScore, StampedScore
 from cis_server.domain.top_leads import LeadOrder, RankFilter, RankKey, StoredScore
 from cis_server.errors import DeadlinePassed, InvalidInput, NotFound
 from cis_server.rpc.deadlines import remaining_seconds
@@ -49,18 +49,9 @@ class ScoreWriter(Protocol):
     """Stores scores with their leads."""
 
     def write_scores(
-        self,
-        client_id: str,
-        scores: Sequence[LeadScore],
-        *,
-        scored_at: dt.datetime,
-        as_of: dt.date,
-        version: str,
-        weights_version: str,
-        probability_version: str,
-        timeout_seconds: float,
+        self, client_id: str, scores: Sequence[StampedScore], timeout_seconds: float
     ) -> frozenset[str]:
-        """Write all in one statement, committed on return.
+        """Write all in one transaction, committed on return; whatever versions made them.
 
         Returns:
             Ids of the leads that exist and were written.
@@ -248,28 +239,34 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
         scoring_context: ScoringContext,
         context: grpc.ServicerContext,
     ) -> frozenset[str]:
-        # One write; during a rollout one for each version, as the version is stored too.
-        groups: dict[tuple[bool, bool], list[LeadScore]] = {}
-        rollout = scoring_context.rollout
-        if rollout is None:
-            groups[False, False] = list(scores)
-        else:
-            for score in scores:
-                groups.setdefault(rollout.parts(score.lead_id), []).append(score)
-        written: set[str] = set()
-        for parts, group in groups.items():
-            own = scoring_context if rollout is None else rollout.applied(scoring_context, parts)
-            written |= self._writer.write_scores(
-                client_id,
-                group,
-                scored_at=self._clock(),
-                as_of=own.as_of,
-                version=f"{code_version()}+{own.model_info.model_version or 'defaults'}",
-                weights_version=own.model_info.model_version,
-                probability_version=own.model_version,
-                timeout_seconds=remaining_seconds(context, self._store_seconds),
-            )
-        return frozenset(written)
+        # During a rollout leads have different versions, and one write all the same.
+        rollout, now = scoring_context.rollout, self._clock()
+        made_by: dict[tuple[bool, bool], ScoringContext] = {}
+        stamped = []
+        for score in scores:
+            parts = (False, False) if rollout is None else rollout.parts(score.lead_id)
+            own = made_by.get(parts)
+            if own is None:
+                own = (
+                    scoring_context if rollout is None else rollout.applied(scoring_context, parts)
+                )
+                made_by[parts] = own
+            stamped.append(_stamped(score, own, now))
+        left = remaining_seconds(context, self._store_seconds)
+        return self._writer.write_scores(client_id, stamped, left)
+
+
+def _stamped(score: LeadScore, made_by: ScoringContext, now: dt.datetime) -> StampedScore:
+    """A score with what is stored of how it was made."""
+    weights_version = made_by.model_info.model_version
+    return StampedScore(
+        score=score,
+        scored_at=now,
+        as_of=dt.datetime.combine(made_by.as_of, dt.time(), dt.UTC),
+        scorer_version=f"{code_version()}+{weights_version or 'defaults'}",
+        weights_version=weights_version,
+        probability_version=made_by.model_version,
+    )
 
 
 def _rank_filter(request: scoring.ListTopLeadsRequest) -> RankFilter:
