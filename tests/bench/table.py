@@ -222,16 +222,14 @@ def _rates(
 
 
 def _memory(client: Client, served: Served, pieces: Sequence[bytes]) -> Iterator[Figure]:
-    forget_peak(served.pid)
-    before = peak_mb(served.pid)
-    scored(client, pieces)
-    yield Figure(
-        "memory above rest",
-        (peak_mb(served.pid) - before,),
-        "MB",
-        64.0,
-        note=f"while {sum(map(len, pieces)) >> 20} MB pass",
-    )
+    above = []
+    for _ in range(3):
+        forget_peak(served.pid)
+        before = peak_mb(served.pid)
+        scored(client, pieces)
+        above.append(peak_mb(served.pid) - before)
+    note = f"while {sum(map(len, pieces)) >> 20} MB pass; buffers of gRPC included"
+    yield Figure("memory above rest", tuple(above), "MB", 128.0, note=note)
 
 
 def _frames(client: Client, table: pa.Table) -> Iterator[Figure]:
