@@ -70,7 +70,8 @@ def _factors_table(found: ConversionProbability) -> Table:
     if found.HasField("base_log_odds"):
         table.add(f"{found.base_log_odds:+.3f}", "", "before anything of the lead counts")
     for factor in found.factors:
-        odds = f"× {math.exp(factor.log_odds):.2f}"
+        # A lead far outside of what was learned has a factor that no float can hold.
+        odds = f"× {math.exp(factor.log_odds):.2f}" if factor.log_odds < 6.9 else "× over 1 000"
         table.add(f"{factor.log_odds:+.3f}", odds, factor.text)
     return table
 

@@ -6,7 +6,7 @@ import datetime as dt
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import NamedTuple
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,6 +23,9 @@ from cis_server.scoring.features import (
     raw_features,
 )
 from cis_server.scoring.kernel import propensity_one, propensity_rows
+
+_LOG_ODDS_SHOWN: Final = math.log(1000.0)
+"""A factor beyond is said to be over that."""
 
 
 class FeaturePart(NamedTuple):
@@ -185,4 +188,11 @@ def _words(feature: str, value: RawValue, log_odds: float) -> str:
     else:
         shown = level_of(value) if isinstance(value, str) else f"{value:.4g}"
         what = f'{name} "{shown[:60]}"'
-    return f"{what}: {math.exp(log_odds):.2f} times the odds"
+    return f"{what}: {_times(log_odds)} times the odds"
+
+
+def _times(log_odds: float) -> str:
+    """The factor in words; a number far beyond all others has one that no float can hold."""
+    if log_odds > _LOG_ODDS_SHOWN:
+        return f"over {math.exp(_LOG_ODDS_SHOWN):.0f}"
+    return f"{math.exp(log_odds):.2f}"

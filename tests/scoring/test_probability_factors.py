@@ -103,3 +103,24 @@ def test_a_batch_explains_as_a_single_lead_does() -> None:
     assert bare is not None
     assert bare.base_log_odds is None
     assert bare.factors == ()
+
+
+def test_a_number_far_beyond_all_others_still_has_an_answer() -> None:
+    """No float holds its factor: it is said to be over a thousand, in words that add up."""
+    space = FeatureSpace((NumericFeature("attribute:seats", 10.0, 0.1),))
+    model = PropensityModel(
+        version="propensity-1",
+        target="call_booked",
+        space=space,
+        intercept=-1.0,
+        coefficients=(2.0,),
+        covariance=((1.0, 0.0), (0.0, 1.0)),
+        calibration_intercept=0.0,
+        calibration_slope=1.0,
+    )
+    lead = Lead(lead_id="far", attributes={"seats": "1e9"})
+    score = score_lead(lead, as_of=AS_OF, model=PropensityScorer(model))
+    found = score.conversion_probability
+    assert found is not None
+    assert found.probability == 1.0
+    assert "over 1000 times the odds" in found.factors[0].text
