@@ -133,7 +133,7 @@ def _when(when: WhenPattern) -> Found:
     second = hazards.get(2)
     others = [hazards[t] for t in (1, 3) if t in hazards]
     return {
-        "weekday": _segment((day.segment for day in when.best_days), "Tuesday"),
+        "weekday": _segment((day.segment for day in when.best_days), "tuesday"),
         "touch number": (
             second is not None
             and bool(others)
