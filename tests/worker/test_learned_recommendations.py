@@ -13,7 +13,12 @@ from cis_server.demo.loading import write
 from cis_server.demo.simulator import simulate
 from cis_server.demo.specs import ClientSpec
 from cis_server.demo.truth import Effects
-from cis_server.domain.recommendations import EvidenceBasis, RecommendationState
+from cis_server.domain.recommendations import (
+    EvidenceBasis,
+    ListedRecommendation,
+    RecommendationState,
+    StoredRecommendation,
+)
 from cis_server.domain.runs import LearnOptions
 from cis_server.domain.vocabulary import RunState
 from cis_server.persistence.connections import tenant
@@ -66,13 +71,18 @@ def learned(engine: Engine, url: str, folder: Path) -> str:
     return run_id
 
 
+def readable(listed: ListedRecommendation) -> StoredRecommendation:
+    assert listed.stored is not None
+    return listed.stored
+
+
 def test_a_run_stores_what_it_proposes_and_the_next_one_finds_it_again(
     installation: Engine, database_url: str, tmp_path: Path
 ) -> None:
     stored = Recommendations(installation)
     everything = list(RecommendationState)
     first = learned(installation, database_url, tmp_path)
-    found = stored.page("tested", everything, 100, None)
+    found = [readable(one) for one in stored.page("tested", everything, 100, None)]
     assert {one.run_id for one in found} == {first}
     winner = next(one for one in found if one.recommendation.basis is EvidenceBasis.EXPERIMENT)
     assert winner.recommendation.element["variant"] == "B"
@@ -82,8 +92,8 @@ def test_a_run_stores_what_it_proposes_and_the_next_one_finds_it_again(
         "shown by experiment", AS_OF,
     )  # fmt: skip
     second = learned(installation, database_url, tmp_path)
-    again = {one.recommendation.recommendation_id: one for one in
-             stored.page("tested", everything, 100, None)}  # fmt: skip
+    later = [readable(one) for one in stored.page("tested", everything, 100, None)]
+    again = {one.recommendation.recommendation_id: one for one in later}
     assert again.keys() == {one.recommendation.recommendation_id for one in found}
     kept = again.pop(winner.recommendation.recommendation_id)
     assert (kept.state, kept.decided_by, kept.run_id) == (
