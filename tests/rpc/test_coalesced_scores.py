@@ -124,7 +124,11 @@ lead_messages = st.builds(
 )
 
 
-@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
+# Drawing leads of many fields takes its time where others use the machine too.
+@settings(
+    max_examples=15,
+    suppress_health_check=[HealthCheck.function_scoped_fixture, HealthCheck.too_slow],
+)
 @given(leads=st.lists(lead_messages, min_size=2, max_size=25))
 def test_random_leads(both: Both, rolling: str, leads: list[core.Lead]) -> None:
     both.agree([request(rolling, lead=lead) for lead in leads])
