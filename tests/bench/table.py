@@ -23,13 +23,20 @@ import polars as pl
 import psycopg
 import pyarrow as pa
 import pyarrow.compute as pc
-from figures import Figure, report
-from harness import CLIENT, STREAM, Served, bench_database, callers_elsewhere, server_process
 
 from cis_client import Client, ClientOptions
 from cis_client.frames import BATCH_ROWS, FrameScoring, table_request
 from cis_client.v1 import admin_service_pb2 as admin
 from cis_client.v1 import scoring_service_pb2 as scoring
+from tests.bench.figures import Figure, report
+from tests.bench.harness import (
+    CLIENT,
+    STREAM,
+    Served,
+    bench_database,
+    callers_elsewhere,
+    server_process,
+)
 
 LEADS = 1_000_000
 ROUNDS = 5
