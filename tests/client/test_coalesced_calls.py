@@ -178,9 +178,11 @@ def test_nobody_waits_longer_than_the_window(server: Running, pool: ThreadPoolEx
             tasks.append(asyncio.create_task(client.score_lead(ask("x", "held"))))
             await seen(lambda number=number: server.seen.calls["held"] == number + 1)
         server.seen.release.set()
-        await asyncio.gather(*tasks)
+        answers = await asyncio.gather(*tasks)
+        assert [answer.score for answer in answers] == [1] * len(tasks)
 
     on_a_loop(server, test)
+    assert server.seen.calls["held"] == _coalesce.PLACES + 3
 
 
 def test_only_calls_that_differ_in_nothing_but_the_lead_share_a_batch(server: Running) -> None:
