@@ -20,7 +20,7 @@ from cis_server.domain.scores import StampedScore
 from cis_server.domain.top_leads import RankFilter, RankKey, StoredScore
 from cis_server.errors import StoreUnavailable
 from cis_server.persistence.clients import Clients
-from cis_server.persistence.connections import libpq_url, make_engine, tenant
+from cis_server.persistence.connections import close_engine, libpq_url, make_engine, tenant
 from cis_server.persistence.decisions import Decisions
 from cis_server.persistence.experiments import Experiments
 from cis_server.persistence.health import HealthReader
@@ -205,7 +205,7 @@ def rpc_server(settings: Settings, database_url: str, port: int) -> Iterator[Ser
             pool_size=settings.pool_size,
             statement_seconds=min(settings.statement_seconds, settings.call_seconds_max),
         )
-        stack.callback(engine.dispose)
+        stack.callback(close_engine, engine)
         store = SnapshotStore(
             PostgresSnapshotSource(engine, database_url),
             now,
@@ -284,7 +284,7 @@ def learner(settings: Settings, database_url: str) -> Iterator[Learner]:
 
     with ExitStack() as stack:
         engine = make_engine(database_url, statement_seconds=settings.statement_seconds)
-        stack.callback(engine.dispose)
+        stack.callback(close_engine, engine)
         queue = JobQueue(database_url)
         stack.callback(queue.close)
         requests = LearningRuns(Runs(engine), queue)

@@ -18,7 +18,7 @@ from enum import StrEnum
 from urllib.parse import urlsplit, urlunsplit
 
 from psycopg import errors as pg
-from sqlalchemy import Connection, Engine, create_engine, text
+from sqlalchemy import Connection, Engine, create_engine, event, text
 from sqlalchemy.exc import DBAPIError, OperationalError
 from sqlalchemy.exc import TimeoutError as PoolTimeout
 
@@ -88,6 +88,16 @@ def make_engine(
             ),
         },
     )
+
+
+def close_engine(engine: Engine) -> None:
+    """Close the connections of a pool: idle ones now, those at work when they are given back.
+
+    `Engine.dispose` alone forgets those at work: they come back to a pool that nobody has any more
+    and stay open until the collector finds them.
+    """
+    event.listen(engine.pool, "checkin", lambda _, record: record.invalidate())
+    engine.dispose()
 
 
 @contextmanager
