@@ -16,7 +16,14 @@ import grpc
 from google.protobuf.wrappers_pb2 import Int32Value
 
 from cis_client._methods import HEALTH, RPCS, Rpc, Timeout
-from cis_client.errors import ResourceExhausted, Temporary, Unavailable, Unimplemented, error_of
+from cis_client.errors import (
+    DeadlineExceeded,
+    ResourceExhausted,
+    Temporary,
+    Unavailable,
+    Unimplemented,
+    error_of,
+)
 from cis_client.options import ClientOptions, TlsOptions
 
 
@@ -256,6 +263,7 @@ class ReadyWait:
     ) -> None:
         self._options, self._timeout_seconds, self._clock = options, timeout_seconds, clock
         self._end = clock() + timeout_seconds
+        self._last_answer: str | None = None
 
     def next_call(self) -> Attempts:
         """The next question, which gets a second at most so that a hung process is left alone."""
@@ -277,7 +285,7 @@ class ReadyWait:
         if isinstance(outcome, Int32Value):
             if outcome.value == ServingStatus.SERVING:
                 return None
-            said = f"it answers {ServingStatus(outcome.value).name}"
+            said = self._last_answer = f"it answers {ServingStatus(outcome.value).name}"
         else:
             error = error_of(outcome, "")
             if isinstance(error, Unimplemented):
@@ -285,6 +293,9 @@ class ReadyWait:
             if not isinstance(error, Temporary):
                 raise error from outcome
             cause, said = outcome, error.message
+            if isinstance(error, DeadlineExceeded) and self._last_answer:
+                # The last question has little time left: what was heard before says more.
+                said = self._last_answer
         if self._clock() < self._end:
             return _READY_POLL_SECONDS
         raise Unavailable(

@@ -23,12 +23,17 @@ from urllib.parse import urlsplit, urlunsplit
 
 import psycopg
 import pytest
+from hypothesis import settings
 from sqlalchemy import Engine
 
 from cis_server.persistence.connections import make_engine
 from cis_server.persistence.embedded import EmbeddedPostgres
 from cis_server.persistence.migrate import migrate
 from cis_server.settings import Settings
+
+# A property holds or does not; how long an example takes says what else the machine is doing.
+settings.register_profile("cis", settings(), deadline=None)
+settings.load_profile("cis")
 
 _FAST = {"fsync": "off", "synchronous_commit": "off", "full_page_writes": "off"}
 

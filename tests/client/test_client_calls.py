@@ -12,12 +12,13 @@ from typing import Any
 import grpc
 import pytest
 from client_test_server import Running, running
+from google.protobuf.wrappers_pb2 import Int32Value
 from hypothesis import given
 from hypothesis import strategies as st
 
 import cis_client
-from cis_client import ServingStatus
-from cis_client._transport import Connections
+from cis_client import ClientOptions, ServingStatus
+from cis_client._transport import Connections, ReadyWait
 from cis_client.v1.core_pb2 import Lead
 from cis_client.v1.learning_service_pb2 import LearnRequest, SetWeightsRequest
 from cis_client.v1.scoring_service_pb2 import (
@@ -277,7 +278,18 @@ def test_wait_ready(server: Running, connect: Connect) -> None:
     client.wait_ready()
     server.health.enter_graceful_shutdown()
     with pytest.raises(cis_client.Unavailable, match="it answers NOT_SERVING"):
-        client.wait_ready(0.2)
+        client.wait_ready(1.0)
+
+
+def test_wait_ready_tells_the_last_answer_though_the_last_question_got_no_time() -> None:
+    now = 0.0
+    wait = ReadyWait(ClientOptions("127.0.0.1:1"), 0.2, clock=lambda: now)
+    assert wait.pause_after(Int32Value(value=ServingStatus.NOT_SERVING))
+    now = 0.2
+    nothing = grpc.aio.Metadata()
+    cut = grpc.aio.AioRpcError(grpc.StatusCode.DEADLINE_EXCEEDED, nothing, nothing)
+    with pytest.raises(cis_client.Unavailable, match="it answers NOT_SERVING"):
+        wait.pause_after(cut)
 
 
 def test_wait_ready_without_a_health_service(connect: Connect) -> None:

@@ -244,9 +244,10 @@ def test_leads_missing_from_one_variant_block_the_verdict(
 ) -> None:
     made = create(api, tenant_id)
     assigned = assign(api, made, lead_ids)
-    # A fault of the new template: a fifth of its messages never goes out.
+    # A fault of the new template: half of its messages never go out. The experiment's
+    # identifier is drawn anew, so leads split differently in each run; a fifth could hide in that.
     own = [lead for lead, (variant, _) in assigned.items() if variant == "new"]
-    lost = set(own[: len(own) // 5])
+    lost = set(own[: len(own) // 2])
     sent = {lead: got for lead, got in assigned.items() if lead not in lost}
     outcomes(sql, tenant_id, sent, {"control": 0.10, "new": 0.20})
     result = get(api, made).result
