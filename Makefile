@@ -53,7 +53,7 @@ lint: $(VENV)/.dev
 	$(BIN)/python proto/generate.py --check
 
 test: lint $(VENV)/.node
-	$(BIN)/python -m pytest -m "not bench" $(PYTEST_ARGS)
+	$(BIN)/python -m pytest -m "not bench" -n auto --dist loadfile $(PYTEST_ARGS)
 
 format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
