@@ -40,7 +40,6 @@ from cis_server.rpc.services.learning import LearningService
 from cis_server.rpc.services.patterns import PatternService
 from cis_server.rpc.services.recommendations import RecommendationService
 from cis_server.rpc.services.scoring import ScoringService
-from cis_server.scoring.kernel import warm_up
 from cis_server.serving.advisor import Advisor
 from cis_server.serving.bulkhead import Bulkhead
 from cis_server.serving.client_health import HealthChecks
@@ -197,7 +196,7 @@ def rpc_server(settings: Settings, database_url: str, port: int) -> Iterator[Ser
 
     Raises:
         StoreUnavailable: the database could not be read in time.
-        ConfigurationError: the port is taken, or a compiled kernel is wrong.
+        ConfigurationError: the port is taken.
     """
     with ExitStack() as stack:
         engine = make_engine(
@@ -257,7 +256,6 @@ def rpc_server(settings: Settings, database_url: str, port: int) -> Iterator[Ser
             admin=AdminService(Clients(engine), store.reload_client),
             experiments=ExperimentService(Experimenter(Experiments(engine), now)),
         )
-        warm_up()
         if not store.wait_until_loaded(_LOAD_SECONDS):
             raise StoreUnavailable(f"the database could not be read within {_LOAD_SECONDS:.0f} s")
         yield Server(
@@ -278,9 +276,15 @@ def learner(settings: Settings, database_url: str) -> Iterator[Learner]:
     Args:
         settings: how to run.
         database_url: a migrated database.
+
+    Raises:
+        ConfigurationError: a compiled kernel is wrong.
     """
     # Only here: an RPC process never loads what learning needs.
+    from cis_server.scoring import compiled
     from cis_server.worker.learner import Learner
+
+    compiled.load()
 
     with ExitStack() as stack:
         engine = make_engine(database_url, statement_seconds=settings.statement_seconds)

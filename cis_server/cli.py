@@ -21,7 +21,7 @@ from pydantic import ValidationError
 
 from cis_server.errors import CisError, ConfigurationError, StoreUnavailable
 from cis_server.logs import configure as configure_logs
-from cis_server.residency import bound_arenas, hidden
+from cis_server.residency import bound_arenas
 from cis_server.settings import Settings
 from cis_server.supervisor import (
     EXIT_CONFIGURATION,
@@ -228,9 +228,7 @@ def _rpc(args: argparse.Namespace, settings: Settings) -> int:
     # Nearly everything made while starting stays; `serve_until_stopped` collects the rest.
     gc.disable()
     bound_arenas()
-    # Numba looks for scipy's linear algebra, which no kernel of scoring uses.
-    with hidden("scipy"):
-        from cis_server import bootstrap
+    from cis_server import bootstrap
 
     if settings.pin:
         bootstrap.pin_to_core(args.index)

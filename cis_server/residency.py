@@ -9,6 +9,7 @@ from __future__ import annotations
 import ctypes
 import gc
 import sys
+import threading
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib.machinery import ModuleSpec
@@ -27,7 +28,7 @@ def hidden(*packages: str) -> Iterator[None]:
     """Let imports of these packages fail inside the context, as if they were not installed.
 
     For what a library only tries to import and can do without. What is imported already stays, and
-    outside the context the packages are found as ever.
+    outside the context and on other threads the packages are found as ever.
 
     Args:
         packages: names of top-level packages.
@@ -43,11 +44,13 @@ def hidden(*packages: str) -> Iterator[None]:
 class _Hiding:
     def __init__(self, packages: Sequence[str]) -> None:
         self._packages = frozenset(packages)
+        self._thread = threading.get_ident()
 
     def find_spec(
         self, name: str, _path: Sequence[str] | None = None, _target: ModuleType | None = None
     ) -> ModuleSpec | None:
-        if name.partition(".")[0] in self._packages:
+        hides = name.partition(".")[0] in self._packages
+        if hides and threading.get_ident() == self._thread:
             raise ModuleNotFoundError(f"{name} is not used here", name=name)
         return None
 

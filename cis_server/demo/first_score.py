@@ -14,9 +14,10 @@ from cis_server.domain.clients import Icp
 from cis_server.domain.scores import MAX_POINTS
 from cis_server.domain.titles import parse_title
 from cis_server.domain.weights import COMPONENTS, DEFAULT_WEIGHTS
+from cis_server.scoring.arithmetic import Arithmetic, CodedLead
+from cis_server.scoring.compiled import score_rows
 from cis_server.scoring.components import authority_points
 from cis_server.scoring.icp import matcher
-from cis_server.scoring.kernel import Arithmetic, CodedLead, score_rows
 
 Codes = NDArray[np.int64]
 

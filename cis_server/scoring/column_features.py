@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from cis_server.domain.scores import MAX_POINTS
 from cis_server.domain.titles import parse_title
+from cis_server.scoring.arithmetic import CodedLead
 from cis_server.scoring.columns import (
     EMAIL_STATUSES,
     ContactShapes,
@@ -35,7 +36,6 @@ from cis_server.scoring.features import (
     log_headcount,
     size_range,
 )
-from cis_server.scoring.kernel import CodedLead
 from cis_server.scoring.propensity import PropensityScorer
 
 Encoded = tuple[NDArray[np.int32], NDArray[np.float64]]

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from cis_server.domain.clients import Icp
 from cis_server.domain.vocabulary import Tier
 from cis_server.domain.weights import DEFAULT_WEIGHTS, Weights
+from cis_server.scoring.arithmetic import Arithmetic
 from cis_server.scoring.column_features import probabilities
 from cis_server.scoring.column_gates import competitor_rows, gate_rows
 from cis_server.scoring.columns import (
@@ -22,8 +23,8 @@ from cis_server.scoring.columns import (
     coded_columns,
     contact_shapes,
 )
+from cis_server.scoring.compiled import score_rows
 from cis_server.scoring.icp import DEFAULT_ICP, matcher
-from cis_server.scoring.kernel import Arithmetic, score_rows
 from cis_server.scoring.propensity import PropensityScorer
 from cis_server.scoring.suppression import NO_SUPPRESSION, SuppressionIndex, competitor_set
 

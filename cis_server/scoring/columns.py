@@ -18,11 +18,11 @@ from numpy.typing import NDArray
 
 from cis_server.domain.titles import NO_TITLE, ParsedTitle, parse_title
 from cis_server.domain.vocabulary import EmailStatus, LeadStatus
+from cis_server.scoring.arithmetic import CODED_WIDTH, CodedLead
 from cis_server.scoring.components import seniority_key
 from cis_server.scoring.contacts import is_email_address, is_linkedin_profile, is_phone_number
 from cis_server.scoring.distinct_texts import DistinctTexts, TextColumn
 from cis_server.scoring.icp import MAX_HEADCOUNT, IcpMatcher
-from cis_server.scoring.kernel import CODED_WIDTH, CodedLead
 from cis_server.scoring.points import SENIORITY_POINTS
 from cis_server.scoring.text_kernel import (
     ASK,

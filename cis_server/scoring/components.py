@@ -9,6 +9,7 @@ from cis_server.domain.lead import Lead
 from cis_server.domain.scores import Components
 from cis_server.domain.titles import ParsedTitle, parse_title
 from cis_server.domain.vocabulary import EmailStatus, LeadStatus
+from cis_server.scoring.arithmetic import CodedLead, score_one
 from cis_server.scoring.contacts import (
     is_email_address,
     is_linkedin_profile,
@@ -16,7 +17,6 @@ from cis_server.scoring.contacts import (
     is_phone_number,
 )
 from cis_server.scoring.icp import MAX_HEADCOUNT, IcpMatcher
-from cis_server.scoring.kernel import CodedLead, score_one
 from cis_server.scoring.points import POINTS, SENIORITY_POINTS
 from cis_server.scoring.suppression import has_unsubscribed, is_competitor
 

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from cis_server.domain.lead import Lead
 from cis_server.domain.propensity import PropensityModel
 from cis_server.domain.scores import Components, ConversionProbability, ProbabilityFactor
+from cis_server.scoring.compiled import propensity_one, propensity_rows
 from cis_server.scoring.features import (
     ATTRIBUTE,
     COMPONENT_FEATURES,
@@ -22,7 +23,6 @@ from cis_server.scoring.features import (
     level_of,
     raw_features,
 )
-from cis_server.scoring.kernel import propensity_one, propensity_rows
 
 _LOG_ODDS_SHOWN: Final = math.log(1000.0)
 """A factor beyond is said to be over that."""

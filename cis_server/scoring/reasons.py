@@ -16,7 +16,7 @@ from cis_server.domain.lead import Lead
 from cis_server.domain.scores import MAX_POINTS, Reason
 from cis_server.domain.titles import ParsedTitle
 from cis_server.domain.weights import COMPONENTS, Weights
-from cis_server.scoring.kernel import CodedLead
+from cis_server.scoring.arithmetic import CodedLead
 from cis_server.scoring.points import POINTS
 
 MAX_REASONS: Final = 3

@@ -25,11 +25,12 @@ from cis_server.domain.tiers import channels_of_tier
 from cis_server.domain.titles import parse_title
 from cis_server.domain.vocabulary import Source, Tier
 from cis_server.domain.weights import DEFAULT_WEIGHTS, Weights
+from cis_server.scoring.arithmetic import CODED_WIDTH, Arithmetic, CodedLead, score_one
+from cis_server.scoring.compiled import score_rows
 from cis_server.scoring.components import coded_lead
 from cis_server.scoring.contacts import closed_channels, reaches
 from cis_server.scoring.features import raw_features
 from cis_server.scoring.icp import DEFAULT_ICP, matcher
-from cis_server.scoring.kernel import CODED_WIDTH, Arithmetic, CodedLead, score_one, score_rows
 from cis_server.scoring.propensity import PropensityScorer
 from cis_server.scoring.reasons import reasons_of, score_factors
 from cis_server.scoring.suppression import (

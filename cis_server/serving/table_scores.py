@@ -14,11 +14,12 @@ from numpy.typing import NDArray
 from cis_server.domain.rollout import RolloutShare
 from cis_server.domain.vocabulary import Tier
 from cis_server.domain.weights import COMPONENTS
+from cis_server.scoring.arithmetic import Arithmetic
 from cis_server.scoring.column_features import attributes_of, probabilities
 from cis_server.scoring.column_scorer import ScoredColumns, score_columns
 from cis_server.scoring.columns import ContactShapes, LeadColumns, TextTables
+from cis_server.scoring.compiled import score_rows
 from cis_server.scoring.distinct_texts import TextColumn
-from cis_server.scoring.kernel import Arithmetic, score_rows
 from cis_server.serving.scoring_answers import ScoringContext
 
 

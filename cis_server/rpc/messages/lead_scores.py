@@ -42,9 +42,9 @@ from cis_server.rpc.messages.score_parts import NO_TEXT, SOME_TEXT, USABLE, Scor
 from cis_server.rpc.messages.signals import IrregularError
 from cis_server.rpc.messages.values import TIER_NUMBER, model_message
 from cis_server.rpc.messages.wire import delimited, float64
+from cis_server.scoring.arithmetic import rounded_score
 from cis_server.scoring.contacts import is_email_address, is_linkedin_profile, is_phone_number
 from cis_server.scoring.icp import matcher
-from cis_server.scoring.kernel import rounded_score
 from cis_server.scoring.reasons import MAX_REASONS
 from cis_server.scoring.scorer import channels_of_lead
 from cis_server.scoring.suppression import belongs_to, competitor_set

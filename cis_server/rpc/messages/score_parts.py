@@ -24,8 +24,8 @@ from cis_server.rpc.messages.scores import weights_message
 from cis_server.rpc.messages.signals import points_bytes, reason_ends
 from cis_server.rpc.messages.values import word_of
 from cis_server.rpc.messages.wire import double
+from cis_server.scoring.arithmetic import CodedLead, score_one, weighted_part
 from cis_server.scoring.components import email_code
-from cis_server.scoring.kernel import CodedLead, score_one, weighted_part
 from cis_server.scoring.points import POINTS
 from cis_server.scoring.reasons import MAX_REASONS, Signal, scales, signals_of
 from cis_server.serving.memo import Memo, MemoBudget

@@ -18,6 +18,7 @@ from cis_client.v1 import scoring_service_pb2 as scoring
 from cis_server.domain.lead import Lead
 from cis_server.domain.scores import LeadScore
 from cis_server.errors import InvalidInput, NotFound
+from cis_server.residency import hidden
 from cis_server.rpc.deadlines import remaining_seconds
 from cis_server.rpc.messages.batch_scores import batch_response
 from cis_server.rpc.messages.lead_scores import PreparedScoring
@@ -257,14 +258,16 @@ class _Columns:
             # Compiling holds the interpreter lock for seconds: another process does it, and what is
             # imported here then comes from the disk cache.
             subprocess.run(
-                ["nice", "-n", "10", sys.executable, "-c", f"import {_COLUMN_BATCHES}"],
+                ["nice", "-n", "10", sys.executable, "-c", _COMPILING],
                 check=False,
                 stdin=subprocess.DEVNULL,
                 stdout=subprocess.DEVNULL,
                 stderr=subprocess.DEVNULL,
             )
         try:
-            module = importlib.import_module(_COLUMN_BATCHES)
+            # Numba looks for scipy's linear algebra, which no kernel of scoring uses.
+            with hidden("scipy"):
+                module = importlib.import_module(_COLUMN_BATCHES)
             self._batches = module.checked_column_batches()
         except Exception as error:  # scoring goes on without
             structlog.get_logger("cis.rpc").error("column_kernels_off", exc_info=error)
@@ -273,6 +276,7 @@ class _Columns:
 LOADING: Final = "column-kernels"
 """Name of the thread that loads the scorer of columns."""
 _COLUMN_BATCHES: Final = "cis_server.rpc.services.column_batches"
+_COMPILING: Final = f"import {_COLUMN_BATCHES} as batches; batches.checked_column_batches()"
 
 
 class _Placed(NamedTuple):

@@ -37,6 +37,7 @@ from cis_server.rpc.messages.leads import lead_from_message
 from cis_server.rpc.messages.score_parts import NO_TEXT, SOME_TEXT, USABLE
 from cis_server.rpc.services.batch_items import item_score
 from cis_server.rpc.services.full_batches import response_in_full
+from cis_server.scoring import compiled
 from cis_server.scoring.column_features import attributes_of
 from cis_server.scoring.column_gates import competitor_rows, gate_rows
 from cis_server.scoring.column_scorer import ScoredColumns, score_columns
@@ -60,6 +61,7 @@ def checked_column_batches() -> ColumnBatches:
     Raises:
         ConfigurationError: they disagree.
     """
+    compiled.load()
     context = ScoringContext(
         icp=Icp(),
         as_of=_SAMPLE_DAY,

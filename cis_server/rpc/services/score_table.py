@@ -15,10 +15,12 @@ import grpc
 
 from cis_client.v1 import scoring_service_pb2 as scoring
 from cis_server.errors import InvalidInput, Overloaded
+from cis_server.residency import hidden
 from cis_server.rpc.messages.leads import icp_from_message
 from cis_server.rpc.messages.scores import weights_message
 from cis_server.rpc.messages.values import instant, model_message
 from cis_server.rpc.rules import check_request
+from cis_server.scoring import compiled
 from cis_server.serving.advisor import Advisor
 from cis_server.serving.scoring_answers import ScoringContext
 
@@ -85,8 +87,11 @@ class TableScoring:
             icp=icp_from_message(first.icp) if first.HasField("icp") else None,
             as_of=instant(first, "as_of_time", "as_of_time"),
         )
-        from cis_server.rpc.tables.scored import ScoredTable
+        # Numba looks for scipy's linear algebra, which no kernel of scoring uses.
+        with hidden("scipy"):
+            from cis_server.rpc.tables.scored import ScoredTable
 
+            compiled.load()
         table = ScoredTable(context)
         yield _told(context, table.columns)
         for written in table.scored(_chunks(first, requests)):
