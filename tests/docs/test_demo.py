@@ -55,7 +55,7 @@ def told() -> Iterator[Told]:
             stdin=subprocess.DEVNULL,
             capture_output=True,
             text=True,
-            timeout=170,
+            timeout=500,
             check=False,
         )
         log = folder / "demo" / "server.log"
