@@ -15,6 +15,7 @@ from threadpoolctl import threadpool_limits
 
 from cis_server.learning.metrics import brier, lift_at, log_loss, pr_auc
 from cis_server.stats.arrays import FloatArray
+from cis_server.stats.sparse_design import SparseDesign
 
 MOST_LEADS: Final = 50_000
 """Training leads, the latest: more cost time and change no verdict."""
@@ -24,7 +25,7 @@ _ROUNDS, _RATE, _LEAVES, _LEAST = 100, 0.08, 8, 40
 
 
 def challenger_report(
-    x: FloatArray, y: FloatArray, later: FloatArray, outcome: FloatArray
+    x: SparseDesign, y: FloatArray, later: SparseDesign, outcome: FloatArray
 ) -> dict[str, Any]:
     """Fit on the early leads, judge on the late ones.
 
@@ -43,7 +44,8 @@ def challenger_report(
     from sklearn.ensemble import HistGradientBoostingClassifier
 
     method = "gradient-boosted trees (scikit-learn HistGradientBoostingClassifier)"
-    x, y = x[-MOST_LEADS:], y[-MOST_LEADS:]
+    latest = np.arange(max(0, len(y) - MOST_LEADS), len(y))
+    x, y = x.taken(latest), y[-MOST_LEADS:]
     if not 0.0 < y.sum() < len(y):
         return {"method": method, "reason": "the training part has one class only"}
     trees = HistGradientBoostingClassifier(
@@ -57,8 +59,8 @@ def challenger_report(
     )
     # Its threads come with the import, later than any limit set before; sums depend on them.
     with threadpool_limits(1, user_api="openmp"):
-        trees.fit(x, y)
-        predicted = np.asarray(trees.predict_proba(later)[:, 1], dtype=np.float64)
+        trees.fit(x.dense(), y)
+        predicted = np.asarray(trees.predict_proba(later.dense())[:, 1], dtype=np.float64)
     return {
         "method": method,
         "served": False,

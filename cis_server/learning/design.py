@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 from cis_server.domain.propensity import FeatureSpace
+from cis_server.scoring.coded_columns import CodedColumn
 from cis_server.scoring.features import (
     FIXED_FEATURES,
     Encoder,
@@ -14,6 +15,7 @@ from cis_server.scoring.features import (
     learned_space,
 )
 from cis_server.stats.arrays import FloatArray, IntArray
+from cis_server.stats.sparse_design import SparseDesign
 
 MOST_COLUMNS: Final = 200
 """Columns of the design: a model of that width is kept in memory by every serving process, with
@@ -43,10 +45,7 @@ def bounded_space(raw: Mapping[str, Sequence[RawValue]], n: int) -> FeatureSpace
         if space.width <= MOST_COLUMNS:
             return space
     fixed = set(FIXED_FEATURES)
-    known = {
-        feature.name: sum(value is not None for value in raw[feature.name])
-        for feature in space.features
-    }
+    known = {feature.name: _known(raw[feature.name]) for feature in space.features}
     ranked = sorted(
         space.features, key=lambda feature: (feature.name not in fixed, -known[feature.name])
     )
@@ -59,13 +58,24 @@ def bounded_space(raw: Mapping[str, Sequence[RawValue]], n: int) -> FeatureSpace
     return FeatureSpace(tuple(feature for feature in space.features if feature.name in kept))
 
 
+def _known(values: Sequence[RawValue]) -> int:
+    counted = CodedColumn.of(values).counted()
+    return sum(count for value, count in counted if value is not None)
+
+
 def design(space: FeatureSpace, raw: Mapping[str, Sequence[RawValue]], n: int) -> FloatArray:
     """(n, p) design matrix without an intercept."""
     index, value = Encoder(space).encode_columns(raw, n)
     return design_matrix(index, value, space.width)
 
 
-def taken(raw: Mapping[str, Sequence[RawValue]], rows: IntArray) -> dict[str, Sequence[RawValue]]:
+def sparse_design(
+    space: FeatureSpace, raw: Mapping[str, Sequence[RawValue]], n: int
+) -> SparseDesign:
+    """The same, its filled entries alone."""
+    return SparseDesign.of_slots(*Encoder(space).encode_columns(raw, n), space.width)
+
+
+def taken(raw: Mapping[str, Sequence[RawValue]], rows: IntArray) -> dict[str, CodedColumn]:
     """The given rows of raw columns, in that order."""
-    numbers = rows.tolist()
-    return {name: [values[i] for i in numbers] for name, values in raw.items()}
+    return {name: CodedColumn.of(values).taken(rows) for name, values in raw.items()}

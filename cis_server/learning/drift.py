@@ -7,10 +7,12 @@ from collections.abc import Mapping, Sequence
 from typing import Final
 
 import numpy as np
-from numpy.typing import ArrayLike
+from numpy.typing import ArrayLike, NDArray
 
 from cis_server.domain.propensity import FeatureSpace, NumericFeature
+from cis_server.scoring.coded_columns import CodedColumn
 from cis_server.scoring.features import RawValue, level_of, number_of
+from cis_server.stats.arrays import FloatArray
 
 DRIFT_LIMIT: Final = 0.2
 """Population stability index above which a shift counts as drift."""
@@ -94,14 +96,13 @@ def feature_drift(
     """
     found = {}
     for feature in space.features:
-        old, new = reference.get(feature.name, ()), current.get(feature.name, ())
+        old = CodedColumn.of(reference.get(feature.name, ()))
+        new = CodedColumn.of(current.get(feature.name, ()))
         if isinstance(feature, NumericFeature):
             found[feature.name] = _number_index(old, new)
             continue
         levels = {level: i for i, level in enumerate((feature.reference, *feature.levels))}
-        found[feature.name] = _level_index(
-            [_level(value, levels) for value in old], [_level(value, levels) for value in new]
-        )
+        found[feature.name] = _level_index(_levels(old, levels), _levels(new, levels))
     return found
 
 
@@ -109,27 +110,45 @@ def _level(value: RawValue, levels: Mapping[str, int]) -> int:
     return -1 if value is None else levels.get(level_of(value), len(levels))
 
 
-def _number_index(old: Sequence[RawValue], new: Sequence[RawValue]) -> float:
-    before = [number_of(value) for value in old]
-    after = [number_of(value) for value in new]
-    known = np.array([value for value in before if value is not None])
+def _number_index(old: CodedColumn, new: CodedColumn) -> float:
+    before, after = _numbers(old), _numbers(new)
+    known = before[~np.isnan(before)]
     edges = np.unique(np.quantile(known, np.linspace(0.0, 1.0, 11)[1:-1])) if known.size else known
 
-    def binned(values: Sequence[float | None]) -> list[int]:
-        numbers = np.array([np.nan if value is None else value for value in values], dtype=float)
+    def binned(numbers: FloatArray) -> Counter[int]:
         places = np.searchsorted(edges, numbers, side="right")
-        return [int(place) for place in np.where(np.isnan(numbers), -1, places)]
+        return _counted(np.where(np.isnan(numbers), -1, places))
 
     return _level_index(binned(before), binned(after))
 
 
-def _level_index(old: Sequence[int], new: Sequence[int]) -> float:
+def _numbers(column: CodedColumn) -> FloatArray:
+    """NaN where there is none."""
+    numbers = [number_of(value) for value in column.values]
+    table = np.array([np.nan if number is None else number for number in numbers], dtype=np.float64)
+    result: FloatArray = table[column.codes] if len(table) else np.empty(0)
+    return result
+
+
+def _levels(column: CodedColumn, levels: Mapping[str, int]) -> Counter[int]:
+    counts: Counter[int] = Counter()
+    for value, count in column.counted():
+        counts[_level(value, levels)] += count
+    return counts
+
+
+def _counted(codes: NDArray[np.int64]) -> Counter[int]:
+    found, counts = np.unique(codes, return_counts=True)
+    return Counter(dict(zip(found.tolist(), counts.tolist(), strict=True)))
+
+
+def _level_index(before: Counter[int], after: Counter[int]) -> float:
+    old, new = before.total(), after.total()
     if not old or not new:
         return 0.0
-    before, after = Counter(old), Counter(new)
     codes = sorted(set(before) | set(after))
     p = np.array([before[code] + 0.5 for code in codes])
     q = np.array([after[code] + 0.5 for code in codes])
     p, q = p / p.sum(), q / q.sum()
-    expected = (len(codes) - 1) * (1.0 / len(old) + 1.0 / len(new))
+    expected = (len(codes) - 1) * (1.0 / old + 1.0 / new)
     return max(0.0, float(np.sum((q - p) * np.log(q / p))) - expected)

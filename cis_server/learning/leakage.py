@@ -13,8 +13,9 @@ from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
-from scipy import stats
+from numpy.typing import NDArray
 
+from cis_server.scoring.coded_columns import CodedColumn
 from cis_server.scoring.features import RawValue, level_of, number_of
 from cis_server.stats.arrays import FloatArray
 
@@ -89,32 +90,44 @@ def find_leakage(
 
 def _separation(values: Sequence[RawValue], y: FloatArray) -> float:
     """Area under the ROC curve of the rates of a feature's levels."""
-    codes = _codes(values)
+    codes = _codes(CodedColumn.of(values))
     n, k = np.bincount(codes), np.bincount(codes, weights=y)
     # Drawn to the mean by one lead, so that small levels do not remember their own outcomes.
-    rate = (k + y.mean()) / (n + 1.0)
-    ranks = stats.rankdata(rate[codes])
+    level = np.unique((k + y.mean()) / (n + 1.0), return_inverse=True)[1].reshape(-1)
+    tied = np.bincount(level, weights=n)
+    # Leads of one rate share the mean of their ranks.
+    rank = np.cumsum(tied) - (tied - 1.0) / 2.0
     positives = y.sum()
-    area = (ranks[y > 0.5].sum() - positives * (positives + 1.0) / 2.0) / (
+    area = (float(k @ rank[level]) - positives * (positives + 1.0) / 2.0) / (
         positives * (len(y) - positives)
     )
     return float(area)
 
 
-def _codes(values: Sequence[RawValue]) -> np.ndarray[tuple[int], np.dtype[np.intp]]:
+def _codes(column: CodedColumn) -> NDArray[np.intp]:
     """Levels as numbers; rare ones together, numbers in bins, missing apart."""
-    known = [value for value in values if value is not None]
-    if len(set(known)) > _BINS:
-        numbers = [number_of(value) for value in known]
-        if None not in numbers:
-            edges = np.unique(np.quantile(np.array(numbers, float), np.linspace(0, 1, _BINS + 1)))
-            binned = np.searchsorted(edges[1:-1], np.array(numbers, float), side="right")
-            result = np.full(len(values), len(edges) + 1, dtype=np.intp)
-            result[[i for i, value in enumerate(values) if value is not None]] = binned
-            return np.unique(result, return_inverse=True)[1].reshape(-1)
-    levels = np.array([_MISSING if value is None else level_of(value) for value in values])
-    codes = np.unique(levels, return_inverse=True)[1].reshape(-1)
-    rare = np.bincount(codes)[codes] < _RARE
-    missing = levels == _MISSING
-    codes[rare & ~missing] = codes.max() + 1
-    return np.unique(codes, return_inverse=True)[1].reshape(-1)
+    known = [(value, count) for value, count in column.counted() if value is not None]
+    if len(known) > _BINS:
+        numbers = {value: number_of(value) for value, _ in known}
+        if None not in numbers.values():
+            return _binned(column, numbers)
+    levels = [_MISSING if value is None else level_of(value) for value in column.values]
+    names, level_code = np.unique(np.array(levels), return_inverse=True)
+    codes = level_code.reshape(-1)[column.codes]
+    rare = (np.bincount(codes, minlength=len(names)) < _RARE) & (names != _MISSING)
+    return _renumbered(np.where(rare, len(names), np.arange(len(names)))[codes])
+
+
+def _binned(column: CodedColumn, numbers: Mapping[RawValue, float | None]) -> NDArray[np.intp]:
+    table = np.array([numbers.get(value, np.nan) for value in column.values], dtype=np.float64)
+    number = table[column.codes]
+    missing = np.isnan(number)
+    edges = np.unique(np.quantile(number[~missing], np.linspace(0, 1, _BINS + 1)))
+    codes = np.searchsorted(edges[1:-1], number, side="right")
+    codes[missing] = len(edges) + 1
+    return _renumbered(codes)
+
+
+def _renumbered(codes: NDArray[np.intp]) -> NDArray[np.intp]:
+    """Without gaps."""
+    return np.cumsum(np.bincount(codes) > 0)[codes] - 1

@@ -271,7 +271,13 @@ class _Ranking:
 
     def average_precision(self, weights: FloatArray) -> FloatArray:
         """(b,) average precision under row weights (b, n); every line needs a positive."""
-        hits, seen = self._cumulated(weights)
+        ranked = weights[:, self.order]
+        positives = np.flatnonzero(self.positive)
+        # Recall steps at ties with a positive only.
+        tie, last = np.unique(np.searchsorted(self.ends, positives), return_index=True)
+        last = np.append(last[1:], len(positives)) - 1
+        seen = np.cumsum(ranked, axis=1)[:, self.ends[tie]]
+        hits = np.cumsum(ranked[:, positives], axis=1)[:, last]
         precision = hits / np.maximum(seen, _TINY)
         steps = np.diff(hits, axis=1, prepend=0.0)
         result: FloatArray = (steps * precision).sum(axis=1) / hits[:, -1]

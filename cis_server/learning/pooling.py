@@ -33,7 +33,7 @@ from cis_server.domain.propensity import (
     NumericFeature,
     PropensityModel,
 )
-from cis_server.learning.design import MOST_COLUMNS, bounded_space, design
+from cis_server.learning.design import MOST_COLUMNS, bounded_space, sparse_design
 from cis_server.scoring.features import RawValue
 from cis_server.stats.arrays import FloatArray
 from cis_server.stats.logistic import GaussianPrior, fit_logistic
@@ -77,7 +77,7 @@ def contribution(
     if not own.width:
         return None
     space = full_space(own)
-    fit = fit_logistic(design(space, raw, n), outcome, prior_precision=_RIDGE)
+    fit = fit_logistic(sparse_design(space, raw, n), outcome, prior_precision=_RIDGE)
     mode = np.append(fit.intercept, fit.coefficients)
     # At the mode the likelihood's own gradient is what the ridge pulls; a Newton step undoes it.
     pull = np.append(1e-4, np.full(space.width, _RIDGE)) * mode

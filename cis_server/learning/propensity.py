@@ -32,7 +32,7 @@ from cis_server.learning.calibration import (
     fit_score,
 )
 from cis_server.learning.challenger import challenger_report
-from cis_server.learning.design import bounded_space, design, taken
+from cis_server.learning.design import bounded_space, sparse_design, taken
 from cis_server.learning.drift import feature_drift, stability_index
 from cis_server.learning.leakage import find_leakage
 from cis_server.learning.live_comparison import Incumbent, live_report
@@ -45,6 +45,7 @@ from cis_server.learning.metrics import (
     paired_gains,
     pr_auc,
 )
+from cis_server.learning.penalty_choice import CLOSE, ChosenFit, most_evident
 from cis_server.learning.pooling import PooledPrior
 from cis_server.learning.propensity_gates import (
     Figures,
@@ -58,7 +59,8 @@ from cis_server.learning.time_order import TimeOrder, TimeSplit
 from cis_server.scoring.features import RawValue
 from cis_server.stats.arrays import FloatArray, IntArray
 from cis_server.stats.confidence import confidence
-from cis_server.stats.logistic import GaussianPrior, LogisticFit, fit_logistic, log_evidence
+from cis_server.stats.logistic import LogisticFit, fit_logistic, logistic_mode
+from cis_server.stats.sparse_design import SparseDesign
 
 TARGET: Final = "converted"
 MINIMUM_LEADS: Final = 50
@@ -67,13 +69,8 @@ MINIMUM_POSITIVES: Final = 20
 TEST_SHARE: Final = 0.3
 MOST_LEADS: Final = 200_000
 """Leads fitted on; of more the latest are taken, which bounds time and memory."""
-PENALTIES: Final = (512.0, 128.0, 32.0, 8.0, 2.0, 0.5)
-"""Candidates for lambda, strongest first."""
-
 _CALIBRATION_FOLDS = 4
 _LEVEL = 0.8
-# Precision of the intercept: only keeps it finite.
-_OPEN = 1e-4
 # Resamples of large test sets cost most of the time, and their interval is narrow anyway.
 _DRAWS_SMALL, _DRAWS_LARGE, _LARGE = 1000, 300, 10_000
 _LIFT_SHARES = (0.01, 0.02, 0.05, 0.1, 0.15, 0.2, 0.3, 0.4, 0.5, 0.75, 1.0)
@@ -191,7 +188,7 @@ def pooled_fit(
     if not outcome.size:
         return pool.model(version)
     space = pool.joined(bounded_space(raw, len(outcome)))
-    x = design(space, raw, len(outcome))
+    x = sparse_design(space, raw, len(outcome))
     fit = fit_logistic(x, outcome, prior=pool.prior(space, _LOCAL_PENALTY))
     return _model(fit, space, UNCHANGED, version, pool.target)
 
@@ -234,15 +231,6 @@ class _Past:
     def space(self, pool: PooledPrior | None) -> FeatureSpace:
         own = bounded_space(self.raw, len(self.y))
         return own if pool is None else pool.joined(own)
-
-
-def _prior(pool: PooledPrior | None, space: FeatureSpace, penalty: float) -> GaussianPrior:
-    """Of intercept and slopes: what the pool says, and around 0 what it does not know."""
-    if pool is not None:
-        return pool.prior(space, penalty)
-    precision = np.full(space.width + 1, penalty)
-    precision[0] = _OPEN
-    return GaussianPrior(np.zeros(space.width + 1), np.diag(precision))
 
 
 def _learned(
@@ -308,13 +296,12 @@ def _judged(
         )
         return replace(counts, gates=gates, reason=reason), {}
     space = train.space(pool)
-    x = design(space, train.raw, len(train.y))
-    penalty = _penalty(x, train.y, space, pool)
-    fit = fit_logistic(x, train.y, prior=_prior(pool, space, penalty))
-    platt, _ = _out_of_time(x, train, _prior(pool, space, penalty))
-    trained = platt.probability(fit.log_odds(x))
-    later = design(space, test.raw, len(test.y))
-    predicted = platt.probability(fit.log_odds(later))
+    x = sparse_design(space, train.raw, len(train.y))
+    chosen = most_evident(x, train.y, space, pool)
+    platt, _ = _out_of_time(x, train, chosen)
+    trained = platt.probability(chosen.fit.log_odds(x))
+    later = sparse_design(space, test.raw, len(test.y))
+    predicted = platt.probability(chosen.fit.log_odds(later))
     challenger = challenger_report(x, train.y, later, test.y)
     del x, later
     drift = stability_index(trained, predicted)
@@ -357,26 +344,15 @@ def _judged(
     return outcome, report
 
 
-def _penalty(x: FloatArray, y: FloatArray, space: FeatureSpace, pool: PooledPrior | None) -> float:
-    """The lambda with the highest evidence; ties to the stronger one.
+def _out_of_time(x: SparseDesign, past: _Past, of: ChosenFit) -> tuple[Platt, int]:
+    """Platt's scaling of predictions made from the past alone, and the folds it rests on.
 
-    Not by what predicts the next stretch best: where the business moves, that asks for a model that
-    says nothing, and whether a moving model may go live is for the gates to say.
+    Args:
+        x: design of the leads.
+        past: the leads.
+        of: the fit on all of them: what those on a part of them begin with; prior and lambda are
+            the same.
     """
-    best, highest = PENALTIES[0], -np.inf
-    start: tuple[float, FloatArray] | None = None
-    for penalty in PENALTIES:
-        prior = _prior(pool, space, penalty)
-        fit = fit_logistic(x, y, prior=prior, start=start, tolerance=1e-4)
-        start = fit.intercept, fit.coefficients
-        evidence = round(log_evidence(fit, prior), 6)
-        if evidence > highest:
-            best, highest = penalty, evidence
-    return best
-
-
-def _out_of_time(x: FloatArray, past: _Past, prior: GaussianPrior) -> tuple[Platt, int]:
-    """Platt's scaling of predictions made from the past alone, and the folds it rests on."""
     etas: list[FloatArray] = []
     outcomes: list[FloatArray] = []
     stretches: list[IntArray] = []
@@ -384,8 +360,15 @@ def _out_of_time(x: FloatArray, past: _Past, prior: GaussianPrior) -> tuple[Plat
         y = past.y[fold.before]
         if not len(fold.after) or not 0 < y.sum() < len(y):
             continue
-        fit = fit_logistic(_rows(x, fold.before), y, prior=prior, tolerance=1e-5)
-        etas.append(fit.log_odds(_rows(x, fold.after)))
+        intercept, slopes = logistic_mode(
+            x.taken(fold.before),
+            y,
+            of.prior,
+            start=(of.fit.intercept, of.fit.coefficients),
+            curvature=of.fit.information * (len(y) / len(past.y)),
+            tolerance=CLOSE,
+        )
+        etas.append(intercept + x.taken(fold.after) @ slopes)
         outcomes.append(past.y[fold.after])
         stretches.append(np.full(len(fold.after), len(stretches)))
     if not etas:
@@ -394,23 +377,14 @@ def _out_of_time(x: FloatArray, past: _Past, prior: GaussianPrior) -> tuple[Plat
     return platt, len(etas)
 
 
-def _rows(x: FloatArray, rows: IntArray) -> FloatArray:
-    """Rows of a matrix, without a copy where they lie together."""
-    if len(rows) and rows[-1] - rows[0] + 1 == len(rows):
-        return x[rows[0] : rows[-1] + 1]
-    return x[rows]
-
-
 def _fitted_on_all(
     past: _Past, space: FeatureSpace, version: str, target: str, pool: PooledPrior | None
 ) -> tuple[PropensityModel, dict[str, Any]]:
-    x = design(space, past.raw, len(past.y))
-    penalty = _penalty(x, past.y, space, pool)
-    prior = _prior(pool, space, penalty)
-    platt, folds = _out_of_time(x, past, prior)
-    fit = fit_logistic(x, past.y, prior=prior)
-    model = _model(fit, space, platt, version, target)
-    return model, {"penalty": penalty, "calibration_folds": folds}
+    x = sparse_design(space, past.raw, len(past.y))
+    chosen = most_evident(x, past.y, space, pool)
+    platt, folds = _out_of_time(x, past, chosen)
+    model = _model(chosen.fit, space, platt, version, target)
+    return model, {"penalty": chosen.penalty, "calibration_folds": folds}
 
 
 def _model(

@@ -32,7 +32,8 @@ from cis_server.learning.pooling import PooledPrior, contribution
 from cis_server.learning.promotion import fate
 from cis_server.learning.propensity import PropensityFit, learn_propensity, pooled_fit
 from cis_server.learning.targets import CONVERTED, TARGETS, target_rows
-from cis_server.scoring.features import COLUMNS, RawColumns, raw_columns
+from cis_server.scoring.coded_columns import CodedColumn
+from cis_server.scoring.features import COLUMNS, raw_columns
 from cis_server.stats.arrays import BoolArray, FloatArray, IntArray
 from cis_server.stats.confidence import confidence
 from cis_server.stats.seeds import generator
@@ -91,7 +92,7 @@ class _Features:
     """What is known of n leads at first contact, ordered by `Population.leads.lead`."""
 
     lead: IntArray
-    raw: RawColumns
+    raw: Mapping[str, CodedColumn]
     contacted: FloatArray
     """Microseconds since 1970."""
     company: Sequence[str | None]
@@ -335,11 +336,12 @@ def _incumbent(state: LearningState, target: str) -> Incumbent | None:
 _SIMPLE: Final = tuple(name for name in COLUMNS if name != "attributes")
 
 
-def raw_of(leads: pl.DataFrame, points: Any, days: Any) -> RawColumns:
+def raw_of(leads: pl.DataFrame, points: Any, days: Any) -> dict[str, CodedColumn]:
     """Raw features of leads of a dataset, with their components and days of first contact."""
     columns: dict[str, list[Any]] = {name: leads[name].to_list() for name in _SIMPLE}
     columns["attributes"] = [_attributes(text) for text in leads["attributes"].to_list()]
-    return raw_columns(columns, points, days)
+    raw = raw_columns(columns, points, days)
+    return {name: CodedColumn.of(values) for name, values in raw.items()}
 
 
 def _attributes(text: str | None) -> dict[str, str]:

@@ -8,8 +8,9 @@ from typing import Any, Final
 
 import numpy as np
 
+from cis_server.scoring.coded_columns import CodedColumn
 from cis_server.scoring.features import RawValue, level_of
-from cis_server.stats.arrays import FloatArray
+from cis_server.stats.arrays import BoolArray, FloatArray
 
 SELECTED_SHARE: Final = 0.1
 BY: Final = ("country", "seniority", "title_level")
@@ -34,15 +35,18 @@ def selection_rates(
         group first.
     """
     cut = float(np.quantile(probability, 1.0 - SELECTED_SHARE))
-    chosen = (probability >= cut).tolist()
-    return {name: _rates(raw[name], chosen) for name in BY if name in raw}
+    chosen = probability >= cut
+    return {name: _rates(CodedColumn.of(raw[name]), chosen) for name in BY if name in raw}
 
 
-def _rates(values: Sequence[RawValue], chosen: Sequence[bool]) -> list[dict[str, Any]]:
+def _rates(column: CodedColumn, chosen: BoolArray) -> list[dict[str, Any]]:
     counts: dict[str, list[int]] = defaultdict(lambda: [0, 0])
-    for value, selected in zip(values, chosen, strict=True):
+    selected_of = np.bincount(column.codes[chosen], minlength=len(column.values)).tolist()
+    for value, leads, selected in zip(
+        column.values, column.counts().tolist(), selected_of, strict=True
+    ):
         count = counts[_UNKNOWN if value is None else level_of(value)]
-        count[0] += 1
+        count[0] += leads
         count[1] += selected
     shares = {
         name: (leads, selected / leads)

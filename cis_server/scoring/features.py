@@ -17,6 +17,7 @@ import math
 import re
 from collections import Counter
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from itertools import chain, repeat
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -34,6 +35,7 @@ from cis_server.domain.propensity import (
 from cis_server.domain.scores import MAX_POINTS, Components
 from cis_server.domain.titles import parse_title
 from cis_server.domain.weights import COMPONENTS
+from cis_server.scoring.coded_columns import CodedColumn
 from cis_server.scoring.contacts import is_email_address, is_linkedin_profile, is_phone_number
 from cis_server.scoring.icp import country_key, industry_key
 
@@ -246,9 +248,12 @@ class Encoder:
         index = np.full((n, len(self._slots)), -1, dtype=np.int32)
         value = np.zeros((n, len(self._slots)))
         for f, (name, slot) in enumerate(self._slots):
-            pairs = _mapped(slot, raw.get(name) or [None] * n)
-            index[:, f] = [column for column, _ in pairs]
-            value[:, f] = [number for _, number in pairs]
+            if not n:
+                break
+            coded = CodedColumn.of(raw.get(name) or [None] * n)
+            pairs = [slot(each) for each in coded.values]
+            index[:, f] = np.array([column for column, _ in pairs], dtype=np.int32)[coded.codes]
+            value[:, f] = np.array([number for _, number in pairs])[coded.codes]
         return index, value
 
 
@@ -302,7 +307,7 @@ def learned_space(
     names = known + sorted(name for name in raw if name not in FIXED_FEATURES)
     left_out = frozenset(exclude)
     features = (
-        _learned_feature(name, raw[name], min_count, max_levels)
+        _learned_feature(name, CodedColumn.of(raw[name]), min_count, max_levels)
         for name in names
         if name not in left_out
     )
@@ -418,39 +423,46 @@ def level_of(value: str | float) -> str:
 
 
 def _learned_feature(
-    name: str, values: Sequence[RawValue], min_count: int, max_levels: int
+    name: str, column: CodedColumn, min_count: int, max_levels: int
 ) -> Feature | None:
-    known = [value for value in values if value is not None]
-    numbers = [number_of(value) for value in known]
-    missing = len(values) - len(known)
-    flagged = min_count <= missing <= len(values) - min_count
-    by_nature = any(isinstance(value, float) for value in known)
-    spread = len(set(known)) > max_levels and None not in numbers
+    known = [(value, count) for value, count in column.counted() if value is not None]
+    numbers = [(number_of(value), count) for value, count in known]
+    missing = len(column) - sum(count for _, count in known)
+    flagged = min_count <= missing <= len(column) - min_count
+    by_nature = any(isinstance(value, float) for value, _ in known)
+    finite = [(number, count) for number, count in numbers if number is not None]
+    spread = len(known) > max_levels and len(finite) == len(numbers)
     if known and (by_nature or spread):
-        return _learned_number(name, [x for x in numbers if x is not None], flagged)
-    return _learned_category(
-        name, [level_of(value) for value in known], missing, min_count, max_levels
-    )
+        return _learned_number(name, finite, flagged)
+    levels: Counter[str] = Counter()
+    for value, count in known:
+        levels[level_of(value)] += count
+    return _learned_category(name, levels, missing, min_count, max_levels)
 
 
-def _learned_number(name: str, numbers: list[float], flagged: bool) -> Feature | None:
+def _learned_number(name: str, numbers: list[tuple[float, int]], flagged: bool) -> Feature | None:
     # fsum: the same data in any order give the same bits.
-    mean = math.fsum(numbers) / len(numbers)
-    variance = math.fsum((number - mean) ** 2 for number in numbers) / len(numbers)
+    n = sum(count for _, count in numbers)
+    mean = _sum(numbers) / n
+    variance = _sum([((number - mean) ** 2, count) for number, count in numbers]) / n
     if variance <= 1e-24 * max(mean * mean, 1.0):
         return CategoricalFeature(name, (MISSING_LEVEL,)) if flagged else None
     return NumericFeature(name, mean, math.sqrt(variance), flagged)
 
 
+def _sum(numbers: list[tuple[float, int]]) -> float:
+    """Exactly rounded sum of numbers, each as often as it says."""
+    return math.fsum(chain.from_iterable(repeat(number, count) for number, count in numbers))
+
+
 def _learned_category(
-    name: str, levels: list[str], missing: int, min_count: int, max_levels: int
+    name: str, counts: Mapping[str, int], missing: int, min_count: int, max_levels: int
 ) -> Feature | None:
-    counts = Counter(levels)
     ranked = sorted(counts, key=lambda level: (-counts[level], level))
     kept = [level for level in ranked if counts[level] >= min_count][:max_levels]
     if not kept:
         return None
-    rest = len(levels) - sum(counts[level] for level in kept)
+    rest = sum(counts.values()) - sum(counts[level] for level in kept)
     reference, *columns = kept
     if rest >= min_count:
         columns.append(OTHER_LEVEL)

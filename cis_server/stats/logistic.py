@@ -8,20 +8,26 @@ and the covariance that of the prior.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Protocol
+from dataclasses import dataclass, replace
+from typing import Protocol, TypeAlias
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 from scipy import linalg, special
 
-from cis_server.stats.arrays import FloatArray, IntArray
-from cis_server.stats.kernels import dot, transposed_dot, weighted_gram
+from cis_server.stats.arrays import FloatArray
+from cis_server.stats.sparse_design import SparseDesign
+
+Design: TypeAlias = FloatArray | SparseDesign
+"""(n, p) rows without an intercept column."""
 
 # Rows are taken in blocks so that the weighted copy of a dense design stays in cache.
 _BLOCK = 8192
 # Below this share of filled entries the loops over them beat the dense products.
 _SPARSE_BELOW, _SPARSE_FROM_COLUMNS = 0.25, 16
+# A step with a curvature of another place has to leave no more than this share of the error, else
+# the curvature is computed anew: one costs as much as a handful of steps.
+_LEFT_BY_A_STEP = 0.2
 
 
 @dataclass(frozen=True, slots=True)
@@ -48,7 +54,7 @@ class LogisticFit:
     iterations: int
     converged: bool
 
-    def log_odds(self, x: FloatArray) -> FloatArray:
+    def log_odds(self, x: Design) -> FloatArray:
         """(n,) log-odds of rows (n, p)."""
         result: FloatArray = self.intercept + x @ self.coefficients
         return result
@@ -79,7 +85,7 @@ class GaussianPrior:
 
 
 def fit_logistic(
-    x: FloatArray,
+    x: Design,
     y: ArrayLike,
     *,
     prior: GaussianPrior | None = None,
@@ -89,6 +95,7 @@ def fit_logistic(
     offset: FloatArray | None = None,
     row_weights: FloatArray | None = None,
     start: tuple[float, FloatArray] | None = None,
+    curvature: FloatArray | None = None,
     max_iterations: int = 50,
     tolerance: float = 1e-8,
 ) -> LogisticFit:
@@ -107,9 +114,14 @@ def fit_logistic(
         offset: (n,) known part of the log-odds.
         row_weights: (n,) how often each row counts, >= 0.
         start: intercept and slopes to start from; any start reaches the same mode.
+        curvature: (p + 1, p + 1) information near ``start``, as of a fit under another prior.
+            Steps are taken with it as long as they shrink fast, which spares computing it at each
+            of them; where they do not, it is computed where they have come to. Any curvature
+            reaches the same mode.
         max_iterations: Newton steps at most.
         tolerance: largest change of a coefficient that counts as standing still. Information and
-            covariance are those before that last step, off by as little.
+            covariance are those before that last step, off by as little; with a ``curvature`` the
+            error of the mode itself is below it, and they are those at the mode.
 
     Returns:
         The fit. Sums run over the rows in their order: to get the same last bit for the same rows,
@@ -118,54 +130,59 @@ def fit_logistic(
     Raises:
         ValueError: shapes do not agree or values are not finite.
     """
-    outcome = np.asarray(y, dtype=np.float64).reshape(-1)
-    n, p = x.shape
-    if len(outcome) != n or not np.isfinite(outcome).all() or not np.isfinite(x).all():
-        raise ValueError("x and y must be finite and have the same number of rows")
-    weight = np.ones(n) if row_weights is None else np.asarray(row_weights, dtype=np.float64)
-    base = np.zeros(n) if offset is None else np.asarray(offset, dtype=np.float64)
-    rows = _rows_of(x)
+    problem = _problem(x, y, row_weights, offset)
+    p = problem.rows.shape[1]
     if prior is not None and start is None:
         # With no rows this is the mode already, to the last bit.
         start = float(prior.mean[0]), prior.mean[1:]
     if prior is None:
         prior = _prior(prior_precision, prior_mean, intercept_prior, p)
-    precision, centre = prior.precision, prior.mean
-    if precision.shape != (p + 1, p + 1) or centre.shape != (p + 1,):
-        raise ValueError(f"the prior must be of {p + 1} numbers, got {centre.shape}")
-    if start is None:
-        total = weight.sum()
-        rate = (weight @ outcome + 0.5) / (total + 1.0)
-        beta = np.append(special.logit(rate) - (weight @ base) / max(total, 1.0), centre[1:])
-    else:
-        beta = np.append(start[0], start[1])
-
-    value = _objective(beta, rows, outcome, weight, base, precision, centre)
-    converged, iterations = False, 0
-    information = np.zeros((p + 1, p + 1))
-    for iterations in range(1, max_iterations + 1):  # noqa: B007 - reported
-        gradient, information = _derivatives(beta, rows, outcome, weight, base)
-        gradient -= precision @ (beta - centre)
-        step = linalg.solve(_nudged(information + precision), gradient, assume_a="pos")
-        beta, value, moved = _accepted(
-            beta, step, value, rows, outcome, weight, base, precision, centre
-        )
-        if moved < tolerance:
-            converged = True
-            break
-    if not converged:
-        _, information = _derivatives(beta, rows, outcome, weight, base)
-    covariance = linalg.inv(_nudged(information + precision))
-    deviation = beta - centre
+    problem = problem.under(prior)
+    beta = problem.plain_start() if start is None else np.append(start[0], start[1])
+    reached = (
+        _newton(problem, beta, tolerance, max_iterations)
+        if curvature is None
+        else _chord(problem, beta, curvature, tolerance, max_iterations)
+    )
+    point, information = reached.point, reached.information
+    if information is None:
+        information = problem.information(point)
+    covariance = linalg.inv(_nudged(information + prior.precision))
+    deviation = point.beta - prior.mean
     return LogisticFit(
-        intercept=float(beta[0]),
-        coefficients=beta[1:],
+        intercept=float(point.beta[0]),
+        coefficients=point.beta[1:],
         covariance=(covariance + covariance.T) / 2.0,
         information=information,
-        log_likelihood=float(value + deviation @ precision @ deviation / 2.0),
-        iterations=iterations,
-        converged=converged,
+        log_likelihood=float(point.value + deviation @ prior.precision @ deviation / 2.0),
+        iterations=reached.iterations,
+        converged=reached.converged,
     )
+
+
+def logistic_mode(
+    x: Design,
+    y: ArrayLike,
+    prior: GaussianPrior,
+    *,
+    start: tuple[float, FloatArray],
+    curvature: FloatArray,
+    max_iterations: int = 50,
+    tolerance: float = 1e-8,
+) -> tuple[float, FloatArray]:
+    """Intercept and slopes of `fit_logistic` alone, which spares the last look at the curvature.
+
+    Args:
+        x, y, prior, start, curvature, max_iterations, tolerance: as there. A ``curvature`` of more
+            rows than these is to be scaled down to their number.
+
+    Raises:
+        ValueError: as `fit_logistic`.
+    """
+    problem = _problem(x, y, None, None).under(prior)
+    beta = np.append(start[0], start[1])
+    found = _chord(problem, beta, curvature, tolerance, max_iterations).point.beta
+    return float(found[0]), found[1:]
 
 
 def log_evidence(fit: LogisticFit, prior: GaussianPrior) -> float:
@@ -223,7 +240,11 @@ def _nudged(matrix: FloatArray) -> FloatArray:
 class _Rows(Protocol):
     """A design by what is asked of it."""
 
-    def times(self, beta: FloatArray) -> FloatArray:
+    @property
+    def shape(self) -> tuple[int, int]:
+        """(n, p)."""
+
+    def __matmul__(self, beta: FloatArray) -> FloatArray:
         """(n,) x beta."""
 
     def sums(self, weights: FloatArray) -> FloatArray:
@@ -237,7 +258,12 @@ class _Rows(Protocol):
 class _DenseRows:
     x: FloatArray
 
-    def times(self, beta: FloatArray) -> FloatArray:
+    @property
+    def shape(self) -> tuple[int, int]:
+        n, p = self.x.shape
+        return n, p
+
+    def __matmul__(self, beta: FloatArray) -> FloatArray:
         result: FloatArray = self.x @ beta
         return result
 
@@ -255,79 +281,152 @@ class _DenseRows:
         return result
 
 
-@dataclass(frozen=True, slots=True)
-class _SparseRows:
-    start: IntArray
-    columns: NDArray[np.int32]
-    values: FloatArray
-    p: int
-
-    def times(self, beta: FloatArray) -> FloatArray:
-        return dot(self.start, self.columns, self.values, np.ascontiguousarray(beta))
-
-    def sums(self, weights: FloatArray) -> FloatArray:
-        return transposed_dot(self.start, self.columns, self.values, weights, self.p)
-
-    def gram(self, weights: FloatArray) -> FloatArray:
-        return weighted_gram(self.start, self.columns, self.values, weights, self.p)
-
-
-def _rows_of(x: FloatArray) -> _Rows:
+def _rows_of(x: Design) -> _Rows:
+    if isinstance(x, SparseDesign):
+        return x
     n, p = x.shape
     if p < _SPARSE_FROM_COLUMNS or n == 0 or np.count_nonzero(x) >= _SPARSE_BELOW * x.size:
         return _DenseRows(x)
-    row, column = np.nonzero(x)
-    start = np.zeros(n + 1, dtype=np.int64)
-    np.cumsum(np.bincount(row, minlength=n), out=start[1:])
-    return _SparseRows(start, column.astype(np.int32), np.ascontiguousarray(x[row, column]), p)
+    return SparseDesign.of(x)
 
 
-def _objective(
-    beta: FloatArray,
-    rows: _Rows,
-    y: FloatArray,
-    weight: FloatArray,
-    base: FloatArray,
-    precision: FloatArray,
-    centre: FloatArray,
-) -> float:
-    eta = base + beta[0] + rows.times(beta[1:])
-    deviation = beta - centre
-    return float(
-        weight @ (y * eta - np.logaddexp(0.0, eta)) - deviation @ precision @ deviation / 2.0
+@dataclass(frozen=True, slots=True)
+class _Point:
+    """A place of the search: coefficients, intercept first, log-odds of the rows there, and the
+    log-posterior."""
+
+    beta: FloatArray
+    eta: FloatArray
+    value: float
+
+
+@dataclass(frozen=True, slots=True)
+class _Problem:
+    """What is maximised."""
+
+    rows: _Rows
+    y: FloatArray
+    weight: FloatArray
+    base: FloatArray
+    prior: GaussianPrior
+
+    def under(self, prior: GaussianPrior) -> _Problem:
+        size = self.rows.shape[1] + 1
+        if prior.precision.shape != (size, size) or prior.mean.shape != (size,):
+            raise ValueError(f"the prior must be of {size} numbers, got {prior.mean.shape}")
+        return replace(self, prior=prior)
+
+    def plain_start(self) -> FloatArray:
+        """The rate of all rows, and slopes at the mean of the prior."""
+        total = self.weight.sum()
+        rate = (self.weight @ self.y + 0.5) / (total + 1.0)
+        level = special.logit(rate) - (self.weight @ self.base) / max(total, 1.0)
+        return np.append(level, self.prior.mean[1:])
+
+    def at(self, beta: FloatArray) -> _Point:
+        eta = self.base + beta[0] + self.rows @ beta[1:]
+        deviation = beta - self.prior.mean
+        likelihood = self.weight @ (self.y * eta - np.logaddexp(0.0, eta))
+        penalty = deviation @ self.prior.precision @ deviation / 2.0
+        return _Point(beta, eta, float(likelihood - penalty))
+
+    def gradient(self, point: _Point) -> FloatArray:
+        residual = self.weight * (self.y - special.expit(point.eta))
+        of_data = np.append(residual.sum(), self.rows.sums(residual))
+        result: FloatArray = of_data - self.prior.precision @ (point.beta - self.prior.mean)
+        return result
+
+    def information(self, point: _Point) -> FloatArray:
+        """Of the data alone."""
+        probability = special.expit(point.eta)
+        curvature = self.weight * probability * (1.0 - probability)
+        size = len(point.beta)
+        result = np.empty((size, size))
+        result[0, 0] = curvature.sum()
+        result[0, 1:] = result[1:, 0] = self.rows.sums(curvature)
+        result[1:, 1:] = self.rows.gram(curvature)
+        return result
+
+
+def _problem(
+    x: Design, y: ArrayLike, row_weights: FloatArray | None, offset: FloatArray | None
+) -> _Problem:
+    outcome = np.asarray(y, dtype=np.float64).reshape(-1)
+    n, p = x.shape
+    values = x.values if isinstance(x, SparseDesign) else x
+    if len(outcome) != n or not np.isfinite(outcome).all() or not np.isfinite(values).all():
+        raise ValueError("x and y must be finite and have the same number of rows")
+    return _Problem(
+        rows=_rows_of(x),
+        y=outcome,
+        weight=np.ones(n) if row_weights is None else np.asarray(row_weights, dtype=np.float64),
+        base=np.zeros(n) if offset is None else np.asarray(offset, dtype=np.float64),
+        prior=GaussianPrior(np.zeros(p + 1), np.zeros((p + 1, p + 1))),
     )
 
 
-def _derivatives(
-    beta: FloatArray, rows: _Rows, y: FloatArray, weight: FloatArray, base: FloatArray
-) -> tuple[FloatArray, FloatArray]:
-    p = len(beta) - 1
-    probability = special.expit(base + beta[0] + rows.times(beta[1:]))
-    residual = weight * (y - probability)
-    curvature = weight * probability * (1.0 - probability)
-    information = np.empty((p + 1, p + 1))
-    information[0, 0] = curvature.sum()
-    information[0, 1:] = information[1:, 0] = rows.sums(curvature)
-    information[1:, 1:] = rows.gram(curvature)
-    return np.append(residual.sum(), rows.sums(residual)), information
+@dataclass(frozen=True, slots=True)
+class _Reached:
+    """Where a search has come to; information as it stands for there, None where it does not."""
+
+    point: _Point
+    information: FloatArray | None
+    iterations: int
+    converged: bool
 
 
-def _accepted(
+def _newton(problem: _Problem, beta: FloatArray, tolerance: float, max_iterations: int) -> _Reached:
+    point = problem.at(beta)
+    for iteration in range(1, max_iterations + 1):
+        information = problem.information(point)
+        step = linalg.solve(
+            _nudged(information + problem.prior.precision),
+            problem.gradient(point),
+            assume_a="pos",
+        )
+        point, moved = _accepted(problem, point, step)
+        if moved < tolerance:
+            return _Reached(point, information, iteration, converged=True)
+    return _Reached(point, None, max_iterations, converged=False)
+
+
+def _chord(
+    problem: _Problem,
     beta: FloatArray,
-    step: FloatArray,
-    value: float,
-    rows: _Rows,
-    y: FloatArray,
-    weight: FloatArray,
-    base: FloatArray,
-    precision: FloatArray,
-    centre: FloatArray,
-) -> tuple[FloatArray, float, float]:
+    curvature: FloatArray,
+    tolerance: float,
+    max_iterations: int,
+) -> _Reached:
+    """Newton's steps with the curvature of another place, while they converge fast.
+
+    Their error falls by a constant share (Ortega & Rheinboldt 1970, section 7.1): the share that
+    two steps show tells how much is left after them.
+    """
+    precision = problem.prior.precision
+    factor = linalg.cho_factor(_nudged(curvature + precision), lower=True)
+    point = problem.at(beta)
+    last: float | None = None
+    for iteration in range(1, max_iterations + 1):
+        step = linalg.cho_solve(factor, problem.gradient(point))
+        point, moved = _accepted(problem, point, step)
+        share = 0.0 if last is None else moved / last
+        known = last is not None and share < 1.0
+        if moved == 0.0 or (known and moved * share / (1.0 - share) < tolerance):
+            return _Reached(point, None, iteration, converged=True)
+        if share > _LEFT_BY_A_STEP:
+            there = problem.information(point)
+            factor, last = linalg.cho_factor(_nudged(there + precision), lower=True), None
+        else:
+            last = moved
+    return _Reached(point, None, max_iterations, converged=False)
+
+
+def _accepted(problem: _Problem, start: _Point, step: FloatArray) -> tuple[_Point, float]:
+    """The first of the full step, half of it, ... that does not fall, and how far it goes."""
     scale = 1.0
     for _ in range(30):
-        candidate = beta + scale * step
-        reached = _objective(candidate, rows, y, weight, base, precision, centre)
-        if reached >= value - 1e-12 * abs(value):
-            return candidate, reached, float(np.abs(scale * step).max())
+        reached = problem.at(start.beta + scale * step)
+        if reached.value >= start.value - 1e-12 * abs(start.value):
+            return reached, float(np.abs(scale * step).max())
         scale /= 2.0
-    return beta, value, 0.0
+    return start, 0.0
