@@ -14,10 +14,12 @@ POLARS_VARIABLE: Final = "_RJEM_MALLOC_CONF"
 """What the allocator inside Polars (jemalloc) reads when Polars is imported."""
 
 _AT_ONCE: Final = "dirty_decay_ms:0,muzzy_decay_ms:0"
-# Parameters of mallopt(3) in glibc's malloc.h, and 128 kB: the size at which both begin, held
-# fixed. Left alone they grow with the largest block freed so far, up to 32 and 64 MB.
+# Parameters of mallopt(3) in glibc's malloc.h, and 32 MB, the most that it takes: larger blocks are
+# given back at once, and of smaller ones what lies free at the end beyond as much. NumPy takes a
+# block for every step of a calculation; mapped anew each time (the default begins at 128 kB) its
+# pages cost more than what is calculated.
 _TRIM_THRESHOLD, _MMAP_THRESHOLD, _ARENA_MAX = -1, -3, -8
-_THRESHOLD_BYTES: Final = 128 * 1024
+_THRESHOLD_BYTES: Final = 32 * 1024 * 1024
 
 
 def give_back_freed_memory() -> bool:
