@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-import polars as pl
+import numpy as np
 
-from cis_server.detectors.paths import Paths
+from cis_server.detectors.paths import Paths, channel_walks
 from cis_server.detectors.rounding import rounded_rate
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.dataset import Dataset
@@ -30,19 +30,7 @@ def channel_attribution(
         Channels by credit, then name; None when nobody converted.
     """
     number = {name: place for place, name in enumerate(paths.channels)}
-    counted = (
-        paths.touches.select("unit", "channel")
-        .with_columns(channel=pl.col("channel").replace_strict(number, return_dtype=pl.Int64))
-        .group_by("unit", maintain_order=True)
-        .agg(pl.col("channel").tail(settings.path_cap))
-        .with_columns(won=pl.Series(paths.won))
-        .group_by("channel")
-        .agg(leads=pl.len(), converted=pl.col("won").sum())
-    )
-    ways = [
-        PathCount(channels=tuple(channels), leads=leads, converted=converted)
-        for channels, leads, converted in counted.iter_rows()
-    ]
+    ways = _path_counts(paths, settings)
     random = generator(dataset.client_id, dataset.window.as_of, PURPOSE)
     credit = markov_credit(ways, len(paths.channels), random, draws=settings.bootstrap_rounds)
     if credit is None:
@@ -63,3 +51,22 @@ def channel_attribution(
         conversions=credit.conversions,
         channels=tuple(sorted(channels, key=lambda entry: (-entry.share, entry.channel))),
     )
+
+
+def _path_counts(paths: Paths, settings: DetectorSettings) -> list[PathCount]:
+    """Leads and conversions of every distinct path."""
+    length = np.minimum(paths.length, settings.path_cap)
+    start = paths.risk.first + paths.length - length
+    counted = []
+    for steps, walks in enumerate(channel_walks(paths, start, length), start=1):
+        ended = length[walks.units] == steps
+        leads, converted = (
+            np.bincount(walks.way[which], minlength=len(walks.ways)).tolist()
+            for which in (ended, ended & paths.won[walks.units])
+        )
+        counted += [
+            PathCount(channels=way, leads=went, converted=won)
+            for way, went, won in zip(walks.ways, leads, converted, strict=True)
+            if went
+        ]
+    return counted

@@ -9,10 +9,11 @@ import polars as pl
 from cis_server.detectors.attribution import channel_attribution
 from cis_server.detectors.blocks import Blocks, InsufficientData
 from cis_server.detectors.channel_facts import fact_levels
+from cis_server.detectors.coded import Coded
 from cis_server.detectors.conversations import conversation_quality
 from cis_server.detectors.engagement import email_engagement
 from cis_server.detectors.envelope import envelope, require_enough
-from cis_server.detectors.levels import Levels, levels
+from cis_server.detectors.levels import Levels
 from cis_server.detectors.outcomes import Population, population
 from cis_server.detectors.paths import (
     ARROW,
@@ -84,7 +85,7 @@ def detect_how(
     settings = settings or DetectorSettings()
     run = run or population(dataset, settings)
     paths = channel_paths(run, settings)
-    units, converted = paths.leads.height, int(paths.won.sum())
+    units, converted = paths.won.size, int(paths.won.sum())
     require_enough(units, converted, "touched leads", settings, run.note)
     blocks = Blocks()
     fact_names: list[str] = []
@@ -139,7 +140,7 @@ def _judged(
     """All comparisons of the run, judged together; notes in `facts` which are facts of touches."""
     segments = Segments(settings, float(paths.won.mean()))
     touches = run.resolved_columns(_COLUMNS)
-    success = touches["success"].to_numpy()
+    success, channel = touches["success"].to_numpy(), Coded.of(touches["channel"])
     hazard = float(success.mean()) if success.size else 0.0
     touch_risk = RiskSet.of_touches(touches, settings.touch_cap)
 
@@ -147,34 +148,28 @@ def _judged(
         segments.add(dimension, success, touch_risk, baseline=hazard, standardized=True)
 
     def add_channels() -> None:
-        segments.add(
-            channel_levels(paths, "channel"),
-            paths.won,
-            strata=channel_strata(paths),
-            standardized=True,
-        )
+        dimension = channel_levels(paths, "channel")
+        strata = channel_strata(paths, dimension)
+        segments.add(dimension, paths.won, strata=strata, standardized=True)
 
     def add_tiers() -> None:
-        tier = paths.leads["tier"].fill_null(_UNKNOWN_TIER).to_numpy()
+        tier = paths.tier.fill_null(_UNKNOWN_TIER)
         for name in _TIERS:
-            among = tier == name
+            among = (tier == name).to_numpy()
             if among.any():
+                dimension = channel_levels(paths, f"tier.{name}", among)
                 segments.add(
-                    channel_levels(paths, f"tier.{name}", among),
+                    dimension,
                     paths.won,
-                    strata=channel_strata(paths, among),
+                    strata=channel_strata(paths, dimension),
                     baseline=float(paths.won[among].mean()),
                     standardized=True,
                 )
 
     def add_sequences() -> None:
-        for length in range(2, settings.sequence_length + 1):
-            dimension, strata = sequence_levels(paths, length, settings)
-            if dimension.values:
-                baseline = float(paths.won[dimension.known].mean())
-                segments.add(
-                    dimension, paths.won, strata=strata, baseline=baseline, standardized=True
-                )
+        for dimension, strata in sequence_levels(paths, settings):
+            baseline = float(paths.won[dimension.known].mean())
+            segments.add(dimension, paths.won, strata=strata, baseline=baseline, standardized=True)
 
     def add_counts() -> None:
         for dimension, strata in zip(count_levels(paths), count_strata(paths), strict=True):
@@ -192,7 +187,7 @@ def _judged(
     blocks.step("channel_effectiveness", add_channels)
     blocks.step(
         "touch_effectiveness",
-        lambda: add_touches(levels("touch_channel", touches["channel"], limit=1000)),
+        lambda: add_touches(channel.levels("touch_channel", limit=1000)),
     )
     blocks.step(
         "first_touch_effectiveness",
@@ -201,7 +196,10 @@ def _judged(
     blocks.step("sequence_patterns", add_sequences)
     blocks.step("tier_channel_effectiveness", add_tiers)
     blocks.step("multi_channel_lift", add_counts)
-    blocks.step("channel_transitions", lambda: add_touches(transition_levels(touches)))
+    blocks.step(
+        "channel_transitions",
+        lambda: add_touches(transition_levels(touches["lead"].to_numpy(), channel)),
+    )
     blocks.step("channel_attributes", add_facts)
     return segments.judged()
 

@@ -1,4 +1,4 @@
-"""Loops over sparse rows, compiled. The only module of the statistics that imports numba.
+"""Loops over sparse rows, compiled. With `counting`, the only one of the statistics with numba.
 
 An encoded lead fills about one column per feature of several hundred, so sums over the filled
 entries cost a hundredth of the dense matrix product. Each kernel is compiled from the plain Python
