@@ -43,6 +43,8 @@ _LOOKBACK_DAYS_MAX = 36_500
 """As `Learn` takes it."""
 _WORKER_NICENESS = 10
 """Learning yields to serving on a shared machine."""
+_RPC_NAME = "rpc"
+"""Of an RPC process, in its log lines."""
 
 
 def run(arguments: Sequence[str]) -> int:
@@ -63,6 +65,11 @@ def run(arguments: Sequence[str]) -> int:
     configure_logs(
         settings.log_level, as_json=settings.log_format == "json", process=args.process_name
     )
+    return _exit_code(args, settings)
+
+
+def _exit_code(args: argparse.Namespace, settings: Settings) -> int:
+    """Run the command that was asked for; what it raises becomes a line and a code."""
     command: Command = args.command
     try:
         return command(args, settings)
@@ -144,7 +151,7 @@ def _parser() -> argparse.ArgumentParser:
     health.add_argument("--target", help="host:port (default: CIS_HOST and CIS_PORT)")
 
     rpc = commands.add_parser("rpc")  # one RPC process; the supervisor runs it
-    rpc.set_defaults(command=_rpc, process_name="rpc")
+    rpc.set_defaults(command=_rpc, process_name=_RPC_NAME)
     rpc.add_argument("--port", type=int, required=True)
     rpc.add_argument("--index", type=int, default=0)
     _add_pipes(rpc)
@@ -189,12 +196,7 @@ def _serve(args: argparse.Namespace, settings: Settings) -> int:
             ensure_schema(url)
         environment = {"CIS_DATABASE_URL": url, "CIS_HOST": settings.host}
         children = [
-            ChildSpec(
-                name=f"rpc-{index}",
-                arguments=["rpc", f"--port={port}", f"--index={index}"],
-                environment=environment,
-            )
-            for index in range(settings.workers)
+            _rpc_child(settings, url, port, index, environment) for index in range(settings.workers)
         ]
         if not args.no_worker:
             children.append(_worker_child(environment))
@@ -204,7 +206,27 @@ def _serve(args: argparse.Namespace, settings: Settings) -> int:
             on_ready=lambda: _announce(settings.host, port, supervisor.http_port),
             http=(settings.host, settings.http_port),
         )
+        _load_for_rpc(settings)
+        gc.enable()
         return supervisor.run()
+
+
+def _rpc_child(
+    settings: Settings, url: str, port: int, index: int, environment: dict[str, str]
+) -> ChildSpec:
+    given = settings.model_copy(update={"database_url": url})
+
+    def run(lifeline: int, ready: int) -> int:
+        configure_logs(settings.log_level, as_json=settings.log_format == "json", process=_RPC_NAME)
+        asked = {"port": port, "index": index, "lifeline_fd": lifeline, "ready_fd": ready}
+        return _exit_code(argparse.Namespace(command=_rpc, **asked), given)
+
+    return ChildSpec(
+        name=f"rpc-{index}",
+        arguments=["rpc", f"--port={port}", f"--index={index}"],
+        environment=environment,
+        run=run,
+    )
 
 
 def _worker_child(environment: dict[str, str]) -> ChildSpec:
@@ -224,10 +246,7 @@ def _announce(host: str, port: int, http_port: int | None) -> None:
 
 def _rpc(args: argparse.Namespace, settings: Settings) -> int:
     database_url = _given_database(settings)
-    _prepare_kernels(settings.kernel_cache)
-    # Nearly everything made while starting stays; `serve_until_stopped` collects the rest.
-    gc.disable()
-    bound_arenas()
+    _load_for_rpc(settings)
     from cis_server import bootstrap
 
     if settings.pin:
@@ -240,6 +259,21 @@ def _rpc(args: argparse.Namespace, settings: Settings) -> int:
             server, stop, settings.grace_seconds, lambda: report_ready(args.ready_fd)
         )
     return EXIT_OK
+
+
+def _load_for_rpc(settings: Settings) -> None:
+    """Load what an RPC process is made of: in itself, or in the process it is to be a copy of.
+
+    Nearly everything made while starting stays. The collector need not walk it, now or later;
+    `serve_until_stopped` collects what comes after.
+    """
+    _prepare_kernels(settings.kernel_cache)
+    _bound_threads()  # a process with other threads could not be copied
+    gc.disable()
+    bound_arenas()
+    from cis_server import bootstrap  # noqa: F401 - to have it
+
+    gc.freeze()
 
 
 def _worker(args: argparse.Namespace, settings: Settings) -> int:

@@ -25,6 +25,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import structlog
 
 from cis_server.errors import ConfigurationError
+from cis_server.forked import ForkedProcess, can_fork
 
 EXIT_OK = 0
 EXIT_FAILED = 1
@@ -58,12 +59,16 @@ class ChildSpec:
     niceness: int = 0
     reports_ready: bool = True
     """Whether the child says when it serves; else it counts as ready once started."""
+    run: Callable[[int, int], int] | None = None
+    """The same as the command, given the two pipes: what the first process does as a copy of the
+    supervisor. It starts sooner than a program that loads everything itself, which is what those
+    after it are: by then the supervisor has threads."""
 
 
 @dataclass(slots=True)
 class _Child:
     spec: ChildSpec
-    process: subprocess.Popen[bytes] | None = None
+    process: subprocess.Popen[bytes] | ForkedProcess | None = None
     ready_pipe: int | None = None
     ready: bool = False
     was_ready: bool = False
@@ -151,9 +156,12 @@ class Supervisor:
             number: signal.signal(number, self._stop) for number in (signal.SIGTERM, signal.SIGINT)
         }
         previous[signal.SIGCHLD] = signal.signal(signal.SIGCHLD, self._wake)
-        if self._pages is not None:
-            threading.Thread(target=self._pages.serve_forever, name="http", daemon=True).start()
+        answering = False
         try:
+            self._start_due()  # before the pages have a thread: see `ChildSpec.run`
+            if self._pages is not None:
+                threading.Thread(target=self._pages.serve_forever, name="http", daemon=True).start()
+                answering = True
             while not self._stopping:
                 self._start_due()
                 self._selector_wait(self._next_timeout())
@@ -162,7 +170,8 @@ class Supervisor:
             return self._drain()
         finally:
             if self._pages is not None:
-                self._pages.shutdown()
+                if answering:
+                    self._pages.shutdown()
                 self._pages.server_close()
             for number, handler in previous.items():
                 signal.signal(number, handler)
@@ -211,16 +220,7 @@ class Supervisor:
 
     def _start(self, child: _Child) -> None:
         ready_read, ready_write = os.pipe()
-        pipes = [f"--lifeline-fd={self._lifeline_read}", f"--ready-fd={ready_write}"]
-        # nice(1) is run instead of preexec_fn, which is unsafe in a process with threads.
-        prefix = ["nice", "-n", str(child.spec.niceness)] if child.spec.niceness else []
-        child.process = subprocess.Popen(
-            [*prefix, sys.executable, "-m", "cis_server", *child.spec.arguments, *pipes],
-            env={**os.environ, **child.spec.environment},
-            stdin=subprocess.DEVNULL,
-            pass_fds=(self._lifeline_read, ready_write),
-            start_new_session=True,  # a Ctrl-C in the terminal reaches the supervisor only
-        )
+        child.process = _started(child.spec, self._lifeline_read, ready_write)
         os.close(ready_write)
         child.started_at = time.monotonic()
         child.restart_at = None
@@ -299,6 +299,24 @@ class Supervisor:
         self._selector.close()
         for fd in (self._lifeline_read, self._lifeline_write, self._wake_read, self._wake_write):
             os.close(fd)
+
+
+def _started(spec: ChildSpec, lifeline: int, ready: int) -> subprocess.Popen[bytes] | ForkedProcess:
+    run = spec.run
+    if run is not None and not spec.niceness and can_fork():
+        return ForkedProcess(
+            lambda: run(lifeline, ready), keep=(lifeline, ready), environment=spec.environment
+        )
+    pipes = [f"--lifeline-fd={lifeline}", f"--ready-fd={ready}"]
+    # nice(1) is run instead of preexec_fn, which is unsafe in a process with threads.
+    prefix = ["nice", "-n", str(spec.niceness)] if spec.niceness else []
+    return subprocess.Popen(
+        [*prefix, sys.executable, "-m", "cis_server", *spec.arguments, *pipes],
+        env={**os.environ, **spec.environment},
+        stdin=subprocess.DEVNULL,
+        pass_fds=(lifeline, ready),
+        start_new_session=True,  # a Ctrl-C in the terminal reaches the supervisor only
+    )
 
 
 def report_ready(fd: int | None) -> None:

@@ -138,7 +138,7 @@ def figures() -> Iterator[Figure]:
             "processor time until SERVING, warm",
             tuple(process.cpu_seconds for process in warm),
             "s",
-            note="of the RPC process; supervisor and database come on top",
+            note="of the RPC process and the supervisor it is a copy of; the database comes on top",
         )
         for name, value in memory.items():
             yield Figure(
@@ -212,7 +212,7 @@ def started(url: str, folder: Path, *, worker: bool = False) -> Iterator[Started
         seconds = time.perf_counter() - begun
         children = Path(f"/proc/{command.pid}/task/{command.pid}/children").read_text().split()
         pid = int(children[0])
-        yield Started(pid, channel, seconds, _cpu_seconds(pid))
+        yield Started(pid, channel, seconds, _cpu_seconds(command.pid) + _cpu_seconds(pid))
     finally:
         channel.close()
         command.terminate()
