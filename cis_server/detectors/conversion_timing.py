@@ -31,15 +31,14 @@ def conversion_timing(run: Population, settings: DetectorSettings) -> Conversion
     Returns:
         None under `minimum_units` leads or 3 conversions.
     """
-    first = (
-        run.touches.group_by("lead", maintain_order=True)
-        .agg(precise=pl.col("gap_known").first())
-        .filter("precise")
-    )
+    first = run.touches.select("lead", "position", "gap_known")
+    first = first.filter("gap_known", pl.col("position") == 1)
+    precise = np.zeros(run.leads.height, dtype=np.bool_)
+    precise[first["lead"].to_numpy()] = True
     end = pl.when(pl.col("label") == Label.CONVERTED).then("converted_at").otherwise(run.as_of)
     leads = (
-        run.leads.join(first.select("lead"), on="lead", how="semi")
-        .filter(pl.col("contacted_at") >= run.window_start)
+        run.leads.select("label", "converted_at", "contacted_at")
+        .filter(pl.Series(precise), pl.col("contacted_at") >= run.window_start)
         .select(
             won=pl.col("label") == Label.CONVERTED,
             days=(end - pl.col("contacted_at")).dt.total_microseconds() / _DAY,

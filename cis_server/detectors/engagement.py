@@ -10,36 +10,40 @@ from __future__ import annotations
 import datetime as dt
 from dataclasses import replace
 
+import numpy as np
 import polars as pl
 
 from cis_server.detectors.outcomes import Population
+from cis_server.detectors.risk_set import unit_of_rows
 from cis_server.detectors.rounding import rounded_rate, rounded_ratio
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.patterns import EmailEngagement, EngagementTiming
+from cis_server.stats.arrays import IntArray
 
 EMAIL = "email"
 
-_COLUMNS = (
-    *("lead", "channel", "success", "machine_open", "human_opened_at", "human_clicked_at"),
-    *("minutes_to_open", "minutes_to_click"),
-)
+ENGAGEMENT = ("human_opened_at", "human_clicked_at", "minutes_to_open", "minutes_to_click")
+"""Columns that `human_engagement` reads."""
+COLUMNS = ("lead", "channel", "success", "machine_open", *ENGAGEMENT)
+"""Columns that are read of touches."""
 
 
-def engagement_timing(run: Population, settings: DetectorSettings) -> EngagementTiming | None:
+def engagement_timing(
+    touches: pl.DataFrame, run: Population, settings: DetectorSettings
+) -> EngagementTiming | None:
     """Minutes from sending to opening and clicking, over resolved e-mail touches.
 
     The "optimal windows" are the medians among the touches that a conversion is credited to.
 
     Args:
+        touches: resolved touches of the population, with `COLUMNS`.
         run: the population.
         settings: minimum to say anything.
 
     Returns:
         None under `minimum_listed` e-mails.
     """
-    mails = _mails(
-        run.resolved_columns(_COLUMNS), run.leads.select("lead", ended_at="converted_at"), run
-    )
+    mails = _mails(touches, run.leads["converted_at"], run.as_of)
     if mails.height < settings.minimum_listed:
         return None
     to_open, to_click = pl.col("minutes_to_open"), pl.col("minutes_to_click")
@@ -86,21 +90,18 @@ def email_engagement(run: Population, settings: DetectorSettings) -> EmailEngage
     Returns:
         None under `minimum_units` leads.
     """
-    leads = run.resolved_leads
-    followed_until = pl.col("contacted_at") + dt.timedelta(days=run.follow_up_days)
-    ends = leads.select("lead", ended_at=pl.min_horizontal("converted_at", followed_until))
-    mails = _mails(run.followed_columns(_COLUMNS), ends, run)
-    leads = (
-        mails.group_by("lead")
-        .agg(
-            opens=pl.col("opened").sum(),
-            clicks=pl.col("clicked").sum(),
-            to_open=pl.col("minutes_to_open").min(),
-            to_click=pl.col("minutes_to_click").min(),
-        )
-        .join(leads.select("lead", won="converted"), on="lead")
-        .sort("lead")
+    resolved = run.resolved_leads.select(
+        "lead",
+        won="converted",
+        ended_at=pl.min_horizontal(
+            "converted_at", pl.col("contacted_at") + dt.timedelta(days=run.follow_up_days)
+        ),
     )
+    place = pl.Series(unit_of_rows(run.leads["lead"], resolved["lead"]))
+    ends = resolved["ended_at"].gather(place.set(place < 0, None))
+    mails = _mails(run.followed_columns(COLUMNS), ends, run.as_of)
+    leads = _by_lead(mails)
+    leads = leads.with_columns(resolved["won"].gather(place.gather(leads["lead"])))
     if leads.height < settings.minimum_units:
         return None
     opened, clicked, won = pl.col("opens") > 0, pl.col("clicks") > 0, pl.col("won")
@@ -159,13 +160,33 @@ def human_engagement(as_of: pl.Expr) -> list[pl.Expr]:
     ]
 
 
-def _mails(touches: pl.DataFrame, ends: pl.DataFrame, run: Population) -> pl.DataFrame:
+def _mails(touches: pl.DataFrame, ended_at: pl.Series, as_of: dt.datetime) -> pl.DataFrame:
     """E-mail touches with what people did up to `ended_at` of their lead."""
-    last = pl.min_horizontal(pl.col("ended_at"), pl.lit(run.as_of))
-    return (
-        touches.filter(pl.col("channel") == EMAIL)
-        .join(ends, on="lead", how="left", maintain_order="left")
-        .with_columns(human_engagement(last))
+    mails = touches.filter(pl.col("channel") == EMAIL)
+    ends = pl.DataFrame({"ended_at": ended_at.gather(mails["lead"])})
+    last = pl.min_horizontal(pl.col("ended_at"), pl.lit(as_of))
+    return mails.hstack(ends).with_columns(human_engagement(last))
+
+
+def _by_lead(mails: pl.DataFrame) -> pl.DataFrame:
+    """Opens, clicks and the shortest times to them of each lead; mails are in order of leads."""
+    lead = mails["lead"].to_numpy()
+    start = np.flatnonzero(np.concatenate(([True], lead[1:] != lead[:-1])))[: lead.size]
+
+    def added(name: str) -> IntArray:
+        return np.asarray(np.add.reduceat(mails[name].to_numpy().astype(np.int64), start))
+
+    def shortest(name: str) -> pl.Series:
+        return pl.Series(np.fmin.reduceat(mails[name].to_numpy(), start)).fill_nan(None)
+
+    return pl.DataFrame(
+        {
+            "lead": lead[start],
+            "opens": added("opened"),
+            "clicks": added("clicked"),
+            "to_open": shortest("minutes_to_open"),
+            "to_click": shortest("minutes_to_click"),
+        }
     )
 
 

@@ -12,13 +12,16 @@ from dataclasses import dataclass
 import numpy as np
 import polars as pl
 
-from cis_server.detectors.levels import Levels, coded_levels
-from cis_server.detectors.segments import Judged
+from cis_server.detectors.risk_set import RiskSet
+from cis_server.detectors.segments import Judged, Segments
 from cis_server.domain.patterns import GapRate, SequenceGap
 from cis_server.domain.vocabulary import Verdict
+from cis_server.stats.arrays import BoolArray, FloatArray
+from cis_server.stats.rates import Strata
 
 DEFAULT_GAPS = {1: 2.0, 2: 3.0, 3: 4.0, 4: 5.0, 5: 7.0}
 """Days before the next touch by number of the touch before (pattern facts, section 4)."""
+_TO_TOUCH = tuple(from_touch + 1 for from_touch in DEFAULT_GAPS)
 _DEFAULT_SLACK = 2.0
 _SHORTEST, _LONGEST = 1.0, 14.0
 BINS = ((0, 1), (2, 2), (3, 3), (4, 4), (5, 6), (7, 9), (10, 14), (15, 29))
@@ -31,12 +34,34 @@ class GapTouches:
     """Touches number `to_touch` whose waiting time is known.
 
     Attributes:
-        touches: those touches. `gap`: the levels of their waiting time, in bins.
+        days: days waited before each. `strata`: the touches by bin of these and stratum.
     """
 
     to_touch: int
-    touches: pl.DataFrame
-    gap: Levels
+    days: FloatArray
+    strata: Strata
+
+    @property
+    def dimension(self) -> str:
+        """Name of the dimension in the run."""
+        return gap_dimension(self.to_touch - 1)
+
+    def add_to(self, segments: Segments) -> None:
+        """Compare the waiting times in the run; nothing without any touches."""
+        n, k = (np.asarray(count).sum(axis=1) for count in (self.strata.n, self.strata.k))
+        if not self.days.size:
+            return
+        won = int(k.sum())
+        segments.add_counts(
+            self.dimension,
+            _LABELS,
+            n,
+            k,
+            total=(self.days.size, won),
+            coverage=1.0,
+            strata=self.strata,
+            baseline=won / self.days.size,
+        )
 
 
 def gap_dimension(from_touch: int) -> str:
@@ -44,32 +69,41 @@ def gap_dimension(from_touch: int) -> str:
     return f"gap_{from_touch}_to_{from_touch + 1}"
 
 
-def gap_touches(touches: pl.DataFrame) -> list[GapTouches]:
+def gap_touches(touches: pl.DataFrame, risk: RiskSet) -> list[GapTouches]:
     """Touches 2 to 6 by days waited before them.
 
     Args:
         touches: resolved touches of a population, in order. Both the touch and the one before
             have to be known to the day.
+        risk: the same touches as units.
     """
-    before = pl.col("gap_known").shift(1).over("lead").fill_null(True)
-    usable = touches.filter(
-        pl.col("gap_known") & before & (pl.col("gap_days") >= 0) & (pl.col("gap_days") < 30)
-    )
+    days = touches["gap_days"].to_numpy()
+    usable = _both_known(touches) & (days >= 0) & (days < 30)
+    row = np.flatnonzero(usable & touches["touch_number"].is_in(_TO_TOUCH).to_numpy())
+    gap = touches["touch_number"].to_numpy()[row] - _TO_TOUCH[0]
+    ends = np.array([high for _, high in BINS])
+    bins = np.searchsorted(ends, np.floor(days[row]), side="left")
+    strata = risk.row_counts(row, gap * len(BINS) + bins, len(_TO_TOUCH) * len(BINS))
     found = []
-    for from_touch in DEFAULT_GAPS:
-        rows = usable.filter(pl.col("touch_number") == from_touch + 1)
-        days = np.floor(rows["gap_days"].to_numpy())
-        ends = np.array([high for _, high in BINS])
-        code = np.searchsorted(ends, days, side="left").astype(np.int64)
-        known = np.ones(rows.height, dtype=np.bool_)
+    for place, to_touch in enumerate(_TO_TOUCH):
+        own = slice(place * len(BINS), (place + 1) * len(BINS))
+        k, n = np.asarray(strata.k)[own], np.asarray(strata.n)[own]
         found.append(
             GapTouches(
-                to_touch=from_touch + 1,
-                touches=rows,
-                gap=coded_levels(gap_dimension(from_touch), _LABELS, code, known),
+                to_touch=to_touch,
+                days=days[row[gap == place]],
+                strata=Strata(k, n, k.sum(axis=0), n.sum(axis=0)),
             )
         )
     return found
+
+
+def _both_known(touches: pl.DataFrame) -> BoolArray:
+    """Whether a touch, and the one of the same lead before it, are known to the day."""
+    known, lead = touches["gap_known"], touches["lead"].to_numpy()
+    both = known.fill_null(False).to_numpy().copy()
+    both[1:] &= known.fill_null(True).to_numpy()[:-1] | (lead[1:] != lead[:-1])
+    return both
 
 
 def sequence_gaps(judged: Mapping[str, Judged], gaps: list[GapTouches]) -> tuple[SequenceGap, ...]:
@@ -79,7 +113,7 @@ def sequence_gaps(judged: Mapping[str, Judged], gaps: list[GapTouches]) -> tuple
         judged: dimensions of the run; a missing one leaves the default.
         gaps: the touches behind them.
     """
-    return tuple(_planned(judged.get(gap.gap.dimension), gap) for gap in gaps)
+    return tuple(_planned(judged.get(gap.dimension), gap) for gap in gaps)
 
 
 def default_gaps() -> tuple[SequenceGap, ...]:
@@ -106,22 +140,21 @@ def _planned(judged: Judged | None, gap: GapTouches) -> SequenceGap:
         if segment.verdict is Verdict.WINNING
     ]
     if not winners:
-        return _default(from_touch, gap.touches.height, rates)
+        return _default(from_touch, gap.days.size, rates)
     first = last = winners[0]
     while first - 1 in winners:
         first -= 1
     while last + 1 in winners:
         last += 1
     low, high = BINS[winners[0]]
-    days = gap.touches["gap_days"]
-    median = days.filter((days >= low) & (days < high + 1)).median()
+    median = pl.Series(gap.days[(gap.days >= low) & (gap.days < high + 1)]).median()
     return SequenceGap(
         from_touch=from_touch,
         to_touch=gap.to_touch,
         gap_days=_clamped(round(float(median), 2) if isinstance(median, float) else float(low)),
         min_days=_clamped(float(BINS[first][0])),
         max_days=_clamped(float(BINS[last][1])),
-        sample=gap.touches.height,
+        sample=gap.days.size,
         learned=True,
         rates=rates,
     )

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cache
 
 import polars as pl
 
 from cis_server.detectors.blocks import Blocks
+from cis_server.detectors.coded import Coded
 from cis_server.detectors.conversion_timing import conversion_timing
+from cis_server.detectors.engagement import COLUMNS as ENGAGEMENT
 from cis_server.detectors.engagement import engagement_timing
 from cis_server.detectors.envelope import envelope, require_enough
 from cis_server.detectors.gaps import (
@@ -16,7 +19,6 @@ from cis_server.detectors.gaps import (
     gap_touches,
     sequence_gaps,
 )
-from cis_server.detectors.levels import levels
 from cis_server.detectors.outcomes import Population, population
 from cis_server.detectors.risk_set import RiskSet
 from cis_server.detectors.segments import Judged, Segments
@@ -27,6 +29,7 @@ from cis_server.detectors.touch_hazard import (
     peak_and_average,
     touch_hazard,
 )
+from cis_server.detectors.zones import COLUMNS as OF_ZONES
 from cis_server.detectors.zones import DIMENSION as ZONE
 from cis_server.detectors.zones import timezone_insights
 from cis_server.domain.dataset import Dataset
@@ -42,7 +45,7 @@ _METHOD = (
 _COLUMNS = (
     *("lead", "channel", "tier", "touch_number", "position", "success", "label", "occurred_at"),
     *("lead_timezone", "local_weekday", "local_hour", "gap_days"),
-    *("hour_known", "weekday_known", "gap_known"),
+    *("hour_known", "weekday_known", "gap_known", *ENGAGEMENT, *OF_ZONES),
 )
 
 
@@ -71,27 +74,20 @@ def detect_when(
     converted = int(touches["success"].sum())
     require_enough(touches.height, converted, "touches", settings, run.note)
     blocks = Blocks()
-    times = SendTimes(touches, settings)
-    gaps = blocks.run("sequence_gaps", lambda: gap_touches(touches)) or []
-    segments = Segments(settings, converted / touches.height)
     risk = RiskSet.of_touches(touches, settings.touch_cap)
-    success = touches["success"].to_numpy()
-    times.add_to(segments, risk, blocks)
+    times = SendTimes(touches, Coded.of(touches["channel"]), risk, settings)
+    gaps = blocks.run("sequence_gaps", lambda: gap_touches(touches, risk)) or []
+    segments = Segments(settings, converted / touches.height)
+    times.add_to(segments, blocks)
+    zone = cache(lambda: Coded.of(touches["lead_timezone"]))
     blocks.step(
         "timezone_insights",
-        lambda: segments.add(levels(ZONE, touches["lead_timezone"], limit=1000), success, risk),
+        lambda: segments.add(zone().levels(ZONE, limit=1000), risk.event, risk),
     )
 
     def add_gaps() -> None:
         for gap in gaps:
-            if gap.touches.height:
-                won = gap.touches["success"].to_numpy()
-                segments.add(
-                    gap.gap,
-                    won,
-                    RiskSet.of_touches(gap.touches, settings.touch_cap),
-                    baseline=float(won.mean()),
-                )
+            gap.add_to(segments)
 
     blocks.step("sequence_gaps", add_gaps)
     judged: Mapping[str, Judged] = segments.judged()
@@ -106,8 +102,10 @@ def detect_when(
     peak, average = peak_and_average(touches)
     hazard = blocks.run("touch_hazard", lambda: touch_hazard(touches, settings)) or ()
     waits = blocks.run("sequence_gaps", lambda: sequence_gaps(judged, gaps)) or default_gaps()
-    engagement = blocks.run("engagement_timing", lambda: engagement_timing(run, settings))
-    zones = blocks.run("timezone_insights", lambda: timezone_insights(run, judged[ZONE]))
+    engagement = blocks.run("engagement_timing", lambda: engagement_timing(touches, run, settings))
+    zones = blocks.run(
+        "timezone_insights", lambda: timezone_insights(touches, zone(), run.as_of, judged[ZONE])
+    )
     timing = blocks.run("conversion_timing", lambda: conversion_timing(run, settings))
     return WhenPattern(
         envelope=envelope(

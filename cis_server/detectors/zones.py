@@ -2,81 +2,96 @@
 
 from __future__ import annotations
 
+import datetime as dt
+from typing import Any
+
 import numpy as np
 import polars as pl
 
-from cis_server.detectors.engagement import EMAIL, human_engagement
-from cis_server.detectors.outcomes import Population
+from cis_server.detectors.coded import Coded
+from cis_server.detectors.engagement import EMAIL, ENGAGEMENT, human_engagement
 from cis_server.detectors.rounding import rounded_rate
 from cis_server.detectors.segments import Judged
 from cis_server.domain.patterns import TimezoneInsights, TimezoneRow
+from cis_server.stats.arrays import IntArray
 from cis_server.stats.circular import circular_mean
 
 ZONES = 10
 """Zones listed, by volume."""
 DIMENSION = "timezone"
 
-_COLUMNS = (
-    *("lead_timezone", "channel", "hour_known", "local_hour", "human_opened_at"),
-    *("human_clicked_at", "minutes_to_open", "minutes_to_click"),
-)
+COLUMNS = ("channel", "hour_known", "local_hour", *ENGAGEMENT)
+"""Columns that are read of touches, beside the zone."""
 
 
-def timezone_insights(run: Population, judged: Judged) -> TimezoneInsights | None:
+def timezone_insights(
+    touches: pl.DataFrame, zone: Coded, as_of: dt.datetime, judged: Judged
+) -> TimezoneInsights | None:
     """The zones with most touches.
 
     Args:
-        run: the population; its resolved touches count.
+        touches: resolved touches of a population with `COLUMNS`.
+        zone: zone of each.
+        as_of: of the run.
         judged: the dimension of the zones of those touches.
 
     Returns:
         None when no zone reached the minimum.
     """
-    zones = {segment.value: segment.estimate for segment in judged.segments}
-    if not zones:
+    estimates = {segment.value: segment.estimate for segment in judged.segments}
+    if not estimates:
         return None
-    listed = sorted(zones, key=lambda zone: (-zones[zone].sample, zone))[:ZONES]
-    touches = (
-        run.resolved_columns(_COLUMNS)
-        .filter(pl.col("lead_timezone").is_in(listed))
-        .with_columns(human_engagement(pl.lit(run.as_of)))
+    listed = sorted(estimates, key=lambda name: (-estimates[name].sample, name))[:ZONES]
+    rank = np.full(len(zone.names) + 1, -1)
+    rank[[zone.names.index(name) for name in listed]] = np.arange(len(listed))
+    place = rank[zone.code]
+    figures = _mail_figures(touches, place, as_of)
+    hours = _send_hours(touches, place, len(listed))
+    return TimezoneInsights(
+        by_timezone=tuple(
+            TimezoneRow(
+                timezone=name,
+                sample=estimates[name].sample,
+                open_rate=_share(figures.get(number), "opened"),
+                click_rate=_share(figures.get(number), "clicked"),
+                avg_time_to_open_minutes=_rounded(figures.get(number, {}).get("to_open")),
+                avg_send_hour_local=_mean_hour(hours[number]),
+                estimate=estimates[name],
+            )
+            for number, name in enumerate(listed)
+        ),
+        timezone_coverage=round(judged.coverage, 4),
     )
-    mails = touches.filter(pl.col("channel") == EMAIL)
-    figures = {
-        row["lead_timezone"]: row
-        for row in mails.group_by("lead_timezone")
+
+
+def _mail_figures(
+    touches: pl.DataFrame, place: IntArray, as_of: dt.datetime
+) -> dict[int, dict[str, Any]]:
+    """Opens and clicks by e-mail of each listed zone, by its place; -1 are other touches."""
+    own = pl.Series(place >= 0) & (touches["channel"] == EMAIL)
+    mails = touches.select(ENGAGEMENT).filter(own).with_columns(human_engagement(pl.lit(as_of)))
+    found = (
+        mails.with_columns(zone=pl.Series(place).filter(own))
+        .group_by("zone")
         .agg(
             mails=pl.len(),
             opened=pl.col("opened").sum(),
             clicked=pl.col("clicked").sum(),
             to_open=pl.col("minutes_to_open").mean(),
         )
-        .iter_rows(named=True)
-    }
-    hours = (
-        touches.filter("hour_known")
-        .group_by("lead_timezone", "local_hour")
-        .agg(n=pl.len())
-        .sort("lead_timezone", "local_hour")
     )
-    return TimezoneInsights(
-        by_timezone=tuple(
-            TimezoneRow(
-                timezone=zone,
-                sample=zones[zone].sample,
-                open_rate=_share(figures.get(zone), "opened"),
-                click_rate=_share(figures.get(zone), "clicked"),
-                avg_time_to_open_minutes=_rounded(figures.get(zone, {}).get("to_open")),
-                avg_send_hour_local=_mean_hour(hours.filter(pl.col("lead_timezone") == zone)),
-                estimate=zones[zone],
-            )
-            for zone in listed
-        ),
-        timezone_coverage=round(judged.coverage, 4),
-    )
+    return {row["zone"]: row for row in found.iter_rows(named=True)}
 
 
-def _share(row: dict[str, int] | None, of: str) -> float | None:
+def _send_hours(touches: pl.DataFrame, place: IntArray, zones: int) -> IntArray:
+    """Touches per listed zone and local hour, shape (zones, 24)."""
+    known = touches["hour_known"].to_numpy() & (place >= 0)
+    hour = touches["local_hour"].fill_null(0).to_numpy()[known]
+    counted = np.bincount(place[known] * 24 + hour, minlength=zones * 24)
+    return np.asarray(counted.reshape(zones, 24))
+
+
+def _share(row: dict[str, Any] | None, of: str) -> float | None:
     return rounded_rate(row[of] / row["mails"]) if row else None
 
 
@@ -84,12 +99,11 @@ def _rounded(value: float | None) -> float | None:
     return None if value is None else round(value, 1)
 
 
-def _mean_hour(hours: pl.DataFrame) -> float | None:
-    if hours.is_empty():
+def _mean_hour(counts: IntArray) -> float | None:
+    hours = np.flatnonzero(counts)
+    if not hours.size:
         return None
     mean = circular_mean(
-        hours["local_hour"].to_numpy().astype(np.float64),
-        weights=hours["n"].to_numpy().astype(np.float64),
-        period=24.0,
+        hours.astype(np.float64), weights=counts[hours].astype(np.float64), period=24.0
     )
     return None if mean is None else round(mean, 2)
