@@ -484,10 +484,12 @@ def _feed_column(digest: hashlib._Hash, column: pl.Series) -> None:
         lengths = column.str.len_bytes().fill_null(0)
         _feed(digest, lengths.to_numpy().tobytes())
         digest.update(int(lengths.sum()).to_bytes(8, "little"))
-        # In slices: the text of a whole column, joined and encoded, would be in memory thrice.
+        # In slices: the text of a whole column, put together, would be in memory twice.
         for start in range(0, len(column), _SLICE):
-            joined = column.slice(start, _SLICE).fill_null("").str.join("").to_list()
-            digest.update((joined[0] or "").encode())
+            part = column.slice(start, _SLICE).fill_null("").rechunk()
+            _, _, joined = part.to_arrow(compat_level=pl.CompatLevel.oldest()).buffers()
+            if joined is not None:
+                digest.update(joined)
         return
     zero: Any = False if column.dtype == pl.Boolean else 0
     physical = column.to_physical().fill_null(zero)

@@ -10,7 +10,8 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import TYPE_CHECKING
+from functools import lru_cache
+from typing import TYPE_CHECKING, Final
 
 from cis_server.domain.dataset import Window
 from cis_server.errors import StoreUnavailable
@@ -19,7 +20,10 @@ from cis_server.persistence.dataset_queries import SETTINGS, query
 
 if TYPE_CHECKING:
     import polars as pl
-    from adbc_driver_manager import AdbcConnection
+    from adbc_driver_manager import AdbcConnection, AdbcDatabase
+
+_SMALL_BYTES: Final = 1_000_000
+"""Of a frame that is left in the batch it came in."""
 
 
 @contextmanager
@@ -35,13 +39,9 @@ def reading(url: str, client_id: str, window: Window) -> Iterator[Callable[[str]
         StoreUnavailable: the database is away.
     """
     import adbc_driver_manager
-    import adbc_driver_postgresql
 
     try:
-        with (
-            adbc_driver_postgresql.connect(libpq_url(url)) as database,
-            adbc_driver_manager.AdbcConnection(database) as connection,
-        ):
+        with adbc_driver_manager.AdbcConnection(_database(libpq_url(url))) as connection:
             # One transaction for all frames; it ends with the connection.
             connection.set_autocommit(False)
             _prepare(connection, client_id, window)
@@ -49,6 +49,19 @@ def reading(url: str, client_id: str, window: Window) -> Iterator[Callable[[str]
     # Between two batches it is Arrow that tells, as an error of input.
     except (adbc_driver_manager.OperationalError, OSError) as error:
         raise StoreUnavailable("the database is away or did not answer in time") from error
+
+
+@lru_cache(maxsize=1)
+def _database(url: str) -> AdbcDatabase:
+    """What connections to a database are made from; it holds none itself.
+
+    Making it reads all types from the server, which takes ten times as long as connecting: most of
+    the time that a client of few leads is read in. Types that are read here are built in and have
+    the same numbers everywhere.
+    """
+    import adbc_driver_postgresql
+
+    return adbc_driver_postgresql.connect(url)
 
 
 def _prepare(connection: AdbcConnection, client_id: str, window: Window) -> None:
@@ -80,7 +93,8 @@ def _read(connection: AdbcConnection, text: str) -> pl.DataFrame:
     """The frame that a query asks for, taken over batch by batch.
 
     Text taken over from Arrow keeps the whole batch that it came in, with all columns: a copy of
-    what is needed lets it go, and no more than one batch is there twice.
+    what is needed lets it go, and no more than one batch is there twice. Small ones are left as
+    they are.
     """
     import polars as pl
     import pyarrow as pa
@@ -90,7 +104,12 @@ def _read(connection: AdbcConnection, text: str) -> pl.DataFrame:
         statement.set_sql_query(text)
         handle, _ = statement.execute_query()
         reader = pa.RecordBatchReader.from_stream(handle)
-        parts = [_copied(pl.DataFrame(pl.from_arrow(batch))) for batch in reader]
+        parts = [
+            _copied(pl.DataFrame(pl.from_arrow(batch)))
+            if batch.nbytes > _SMALL_BYTES
+            else pl.DataFrame(pl.from_arrow(batch))
+            for batch in reader
+        ]
         if not parts:
             parts = [pl.DataFrame(pl.from_arrow(reader.schema.empty_table()))]
     return pl.concat(parts)
