@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 import polars as pl
@@ -26,7 +27,7 @@ _TOOK_PLACE = (MeetingOutcome.GOOD.value, MeetingOutcome.BAD.value)
 _CALLED_OFF = (MeetingOutcome.CANCELLED.value, MeetingOutcome.RESCHEDULED.value)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class FunnelPopulation:
     """What a funnel run looks at.
 
@@ -51,12 +52,12 @@ class FunnelPopulation:
     as_of: dt.datetime
     currency: str | None
 
-    @property
+    @cached_property
     def known(self) -> pl.DataFrame:
         """Past meetings whose attendance is known: the denominator of every show rate."""
         return self.past.filter(pl.col("attended").is_not_null())
 
-    @property
+    @cached_property
     def closed(self) -> pl.DataFrame:
         """Deals won or lost: the denominator of every win rate."""
         return self.deals.filter(pl.col("won").is_not_null())

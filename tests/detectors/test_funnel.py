@@ -381,6 +381,20 @@ def test_revenue_is_shared_by_hand() -> None:
     assert "1 of 22 deals" in status["channel_attribution"]
 
 
+@pytest.mark.parametrize("turned", [False, True])
+def test_touches_of_one_moment_go_by_their_name(turned: bool) -> None:
+    touches = [
+        {**touch(1, "email", 7), "activity_id": "b"},
+        {**touch(1, "voice", 7), "activity_id": "a"},
+    ]
+    rows = [deal(1, touches_before_deal=2), *(lost(100 + i) for i in range(20))]
+    revenue = pattern(deals=rows, activities=touches[::-1] if turned else touches)
+    assert revenue.channel_attribution is not None
+    models = revenue.channel_attribution.models
+    assert by_channel(models["first_touch"]) == {"voice": 1000, "email": 0}
+    assert by_channel(models["last_touch"]) == {"voice": 0, "email": 1000}
+
+
 def test_channels_by_first_touch_carry_the_win_rate() -> None:
     rows = [
         *(deal(i, first_touch_channel="voice", value=10.0) for i in range(10)),
