@@ -43,7 +43,8 @@ def engagement_timing(
     Returns:
         None under `minimum_listed` e-mails.
     """
-    mails = _mails(touches, run.leads["converted_at"], run.as_of)
+    mails = touches.select(COLUMNS).filter(pl.col("channel") == EMAIL)
+    mails = _engaged(mails, run.leads["converted_at"], run.as_of)
     if mails.height < settings.minimum_listed:
         return None
     to_open, to_click = pl.col("minutes_to_open"), pl.col("minutes_to_click")
@@ -99,8 +100,10 @@ def email_engagement(run: Population, settings: DetectorSettings) -> EmailEngage
     )
     place = pl.Series(unit_of_rows(run.leads["lead"], resolved["lead"]))
     ends = resolved["ended_at"].gather(place.set(place < 0, None))
-    mails = _mails(run.followed_columns(COLUMNS), ends, run.as_of)
-    leads = _by_lead(mails)
+    rows = run.followed["row"]
+    sent_by_mail = run.touches["channel"].gather(rows) == EMAIL
+    mails = run.columns_of(("lead", *ENGAGEMENT), rows.filter(sent_by_mail))
+    leads = _by_lead(_engaged(mails, ends, run.as_of))
     leads = leads.with_columns(resolved["won"].gather(place.gather(leads["lead"])))
     if leads.height < settings.minimum_units:
         return None
@@ -160,9 +163,8 @@ def human_engagement(as_of: pl.Expr) -> list[pl.Expr]:
     ]
 
 
-def _mails(touches: pl.DataFrame, ended_at: pl.Series, as_of: dt.datetime) -> pl.DataFrame:
-    """E-mail touches with what people did up to `ended_at` of their lead."""
-    mails = touches.filter(pl.col("channel") == EMAIL)
+def _engaged(mails: pl.DataFrame, ended_at: pl.Series, as_of: dt.datetime) -> pl.DataFrame:
+    """E-mail touches with what people did up to `ended_at` of their lead, given by its number."""
     ends = pl.DataFrame({"ended_at": ended_at.gather(mails["lead"])})
     last = pl.min_horizontal(pl.col("ended_at"), pl.lit(as_of))
     return mails.hstack(ends).with_columns(human_engagement(last))
