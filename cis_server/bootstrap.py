@@ -24,7 +24,7 @@ from cis_server.persistence.connections import close_engine, libpq_url, make_eng
 from cis_server.persistence.decisions import Decisions
 from cis_server.persistence.experiments import Experiments
 from cis_server.persistence.health import HealthReader
-from cis_server.persistence.leads import get_leads, write_stamped_scores
+from cis_server.persistence.leads import commit_stamped_scores, get_leads
 from cis_server.persistence.live_state import PostgresSnapshotSource
 from cis_server.persistence.patterns import PatternHistory
 from cis_server.persistence.recommendations import Recommendations
@@ -132,8 +132,7 @@ class StoredScores:
     def _store(
         self, client_id: str, scores: Sequence[StampedScore], seconds: float
     ) -> Sequence[str]:
-        with tenant(self._engine, client_id, statement_seconds=seconds) as connection:
-            return write_stamped_scores(connection, client_id, scores)
+        return commit_stamped_scores(self._engine, client_id, scores, statement_seconds=seconds)
 
 
 class JobQueue:

@@ -6,14 +6,16 @@ import dataclasses
 import datetime as dt
 import json
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from sqlalchemy import Connection, Row, text
+from sqlalchemy import Connection, Engine, Row, text
 
 from cis_server.domain.lead import Job, Lead
 from cis_server.domain.live_state import StoredLead
 from cis_server.domain.scores import ConversionProbability, LeadScore, StampedScore
 from cis_server.domain.vocabulary import EmailStatus, LeadStatus, Tier
+from cis_server.domain.weights import Weights
+from cis_server.persistence.connections import committed_at_once
 
 # Columns that a caller states; the field of the domain object has the same name.
 _STATED = tuple(field.name for field in dataclasses.fields(Lead) if field.name != "lead_id")
@@ -161,8 +163,66 @@ def write_stamped_scores(
         client_id: the client.
         scores: any number, each lead at most once.
     """
+    written = connection.execute(_WRITE_SCORES, _score_values(client_id, scores))
+    return list(written.scalars())
+
+
+def commit_stamped_scores(
+    engine: Engine, client_id: str, scores: Sequence[StampedScore], *, statement_seconds: float
+) -> list[str]:
+    """`write_stamped_scores` in a transaction of its own that takes one round trip.
+
+    Args:
+        engine: connections to the database.
+        client_id: the client.
+        scores: any number, each lead at most once.
+        statement_seconds: longest time the statement may take.
+
+    Returns:
+        Ids of the leads that exist; their scores are committed.
+
+    Raises:
+        StoreUnavailable: the database cannot be reached or did not answer in time.
+    """
+    rows = committed_at_once(
+        engine,
+        client_id,
+        _WRITE_SCORES,
+        _score_values(client_id, scores),
+        statement_seconds=statement_seconds,
+    )
+    return [lead_id for (lead_id,) in rows]
+
+
+_WRITE_SCORES: Final = text(
+    "UPDATE leads l SET score = r.score, tier = r.tier, components = r.components,"
+    " weights_used = CAST((CAST(:weights AS text[]))[r.stamp] AS jsonb),"
+    " weights_source = (CAST(:sources AS text[]))[r.stamp],"
+    " weights_version = (CAST(:weights_versions AS text[]))[r.stamp],"
+    " conversion_probability = r.probability,"
+    " probability_low = r.low, probability_high = r.high, probability_target = r.target,"
+    " probability_version = CASE WHEN r.probability IS NOT NULL"
+    " THEN (CAST(:probability_versions AS text[]))[r.stamp] END,"
+    " scored_at = (CAST(:scored_at AS timestamptz[]))[r.stamp],"
+    " score_as_of = (CAST(:as_of AS timestamptz[]))[r.stamp],"
+    " scorer_version = (CAST(:versions AS text[]))[r.stamp],"
+    " status = CASE WHEN l.status IN ('new', 'enriched') THEN 'scored' ELSE l.status END,"
+    " components_at_first_touch = CASE WHEN l.components_at_first_touch IS NULL"
+    " AND l.first_contacted_at IS NULL AND NOT EXISTS (SELECT FROM activities a"
+    " WHERE a.client_id = :client AND a.lead_id = l.lead_id AND a.action = 'sent')"
+    " THEN r.components ELSE l.components_at_first_touch END"
+    " FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (lead_id text, score smallint,"
+    " tier text, components jsonb, stamp integer,"
+    " probability double precision, low double precision, high double precision,"
+    " target text)"
+    " WHERE l.client_id = :client AND l.lead_id = r.lead_id AND l.deleted_at IS NULL"
+    " RETURNING l.lead_id"
+)
+
+
+def _score_values(client_id: str, scores: Sequence[StampedScore]) -> dict[str, Any]:
     # Hardly any differ in what they were made by: that is sent once.
-    stamps: dict[tuple[dt.datetime, dt.datetime, str, str, str], int] = {}
+    stamps: dict[tuple[dt.datetime, dt.datetime, str, str, str, str, Weights], int] = {}
     rows = []
     for stamped in scores:
         score = stamped.score
@@ -172,6 +232,8 @@ def write_stamped_scores(
             stamped.scorer_version,
             stamped.weights_version,
             stamped.probability_version,
+            score.weights_source.value,
+            score.weights,
         )
         rows.append(
             {
@@ -179,47 +241,21 @@ def write_stamped_scores(
                 "score": score.score,
                 "tier": score.tier.label,
                 "components": score.components.as_dict(),
-                "weights": score.weights.as_dict(),
-                "source": score.weights_source.value,
                 "stamp": stamps.setdefault(stamp, len(stamps) + 1),
                 **_probability_row(score.conversion_probability),
             }
         )
-    written = connection.execute(
-        text(
-            "UPDATE leads l SET score = r.score, tier = r.tier, components = r.components,"
-            " weights_used = r.weights, weights_source = r.source,"
-            " weights_version = (CAST(:weights_versions AS text[]))[r.stamp],"
-            " conversion_probability = r.probability,"
-            " probability_low = r.low, probability_high = r.high, probability_target = r.target,"
-            " probability_version = CASE WHEN r.probability IS NOT NULL"
-            " THEN (CAST(:probability_versions AS text[]))[r.stamp] END,"
-            " scored_at = (CAST(:scored_at AS timestamptz[]))[r.stamp],"
-            " score_as_of = (CAST(:as_of AS timestamptz[]))[r.stamp],"
-            " scorer_version = (CAST(:versions AS text[]))[r.stamp],"
-            " status = CASE WHEN l.status IN ('new', 'enriched') THEN 'scored' ELSE l.status END,"
-            " components_at_first_touch = CASE WHEN l.components_at_first_touch IS NULL"
-            " AND l.first_contacted_at IS NULL AND NOT EXISTS (SELECT FROM activities a"
-            " WHERE a.client_id = :client AND a.lead_id = l.lead_id AND a.action = 'sent')"
-            " THEN r.components ELSE l.components_at_first_touch END"
-            " FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (lead_id text, score smallint,"
-            " tier text, components jsonb, weights jsonb, source text, stamp integer,"
-            " probability double precision, low double precision, high double precision,"
-            " target text)"
-            " WHERE l.client_id = :client AND l.lead_id = r.lead_id AND l.deleted_at IS NULL"
-            " RETURNING l.lead_id"
-        ),
-        {
-            "client": client_id,
-            "rows": json.dumps(rows),
-            "scored_at": [stamp[0] for stamp in stamps],
-            "as_of": [stamp[1] for stamp in stamps],
-            "versions": [stamp[2] for stamp in stamps],
-            "weights_versions": [stamp[3] for stamp in stamps],
-            "probability_versions": [stamp[4] for stamp in stamps],
-        },
-    )
-    return list(written.scalars())
+    return {
+        "client": client_id,
+        "rows": json.dumps(rows),
+        "scored_at": [stamp[0] for stamp in stamps],
+        "as_of": [stamp[1] for stamp in stamps],
+        "versions": [stamp[2] for stamp in stamps],
+        "weights_versions": [stamp[3] for stamp in stamps],
+        "probability_versions": [stamp[4] for stamp in stamps],
+        "sources": [stamp[5] for stamp in stamps],
+        "weights": [json.dumps(stamp[6].as_dict()) for stamp in stamps],
+    }
 
 
 def _probability_row(chance: ConversionProbability | None) -> dict[str, Any]:

@@ -241,32 +241,31 @@ class ScoringService(scoring_grpc.ScoringServiceServicer):
     ) -> frozenset[str]:
         # During a rollout leads have different versions, and one write all the same.
         rollout, now = scoring_context.rollout, self._clock()
-        made_by: dict[tuple[bool, bool], ScoringContext] = {}
+        stamps: dict[tuple[bool, bool], dict[str, Any]] = {}
         stamped = []
         for score in scores:
             parts = (False, False) if rollout is None else rollout.parts(score.lead_id)
-            own = made_by.get(parts)
-            if own is None:
+            stamp = stamps.get(parts)
+            if stamp is None:
                 own = (
                     scoring_context if rollout is None else rollout.applied(scoring_context, parts)
                 )
-                made_by[parts] = own
-            stamped.append(_stamped(score, own, now))
+                stamp = stamps[parts] = _stamp(own, now)
+            stamped.append(StampedScore(score=score, **stamp))
         left = remaining_seconds(context, self._store_seconds)
         return self._writer.write_scores(client_id, stamped, left)
 
 
-def _stamped(score: LeadScore, made_by: ScoringContext, now: dt.datetime) -> StampedScore:
-    """A score with what is stored of how it was made."""
+def _stamp(made_by: ScoringContext, now: dt.datetime) -> dict[str, Any]:
+    """What is stored of how scores were made: a `StampedScore` but for the score."""
     weights_version = made_by.model_info.model_version
-    return StampedScore(
-        score=score,
-        scored_at=now,
-        as_of=dt.datetime.combine(made_by.as_of, dt.time(), dt.UTC),
-        scorer_version=f"{code_version()}+{weights_version or 'defaults'}",
-        weights_version=weights_version,
-        probability_version=made_by.model_version,
-    )
+    return {
+        "scored_at": now,
+        "as_of": dt.datetime.combine(made_by.as_of, dt.time(), dt.UTC),
+        "scorer_version": f"{code_version()}+{weights_version or 'defaults'}",
+        "weights_version": weights_version,
+        "probability_version": made_by.model_version,
+    }
 
 
 def _rank_filter(request: scoring.ListTopLeadsRequest) -> RankFilter:
