@@ -24,7 +24,7 @@ window and not after the conversion of its lead; it is resolved when it is older
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, replace
 from enum import StrEnum
 
@@ -109,6 +109,12 @@ class Population:
     def resolved_columns(self, names: Iterable[str]) -> pl.DataFrame:
         """`resolved_touches` with these columns only, as far as there are any of the name."""
         return self.columns_of(names, self.touches["resolved"].arg_true())
+
+    def resolved_pieces(self, name: str) -> Iterator[pl.Series]:
+        """A column of the activities of `resolved_touches`, in parts."""
+        rows = self.activity.filter(self.touches["resolved"])
+        for piece in self.dataset.pieces("activities", (name,), rows):
+            yield piece[name]
 
     def columns_of(self, names: Iterable[str], rows: pl.Series) -> pl.DataFrame:
         """Some touches with these columns of theirs, as far as there are any of the name.

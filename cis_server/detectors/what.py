@@ -49,8 +49,9 @@ _CTA, _CTA_TYPE = "cta_used", "cta_type"
 _LINKS, _LINK_COUNT, _LENGTH = "has_links", "link_count", "length"
 _QUESTION, _ATTACHMENT = "has_question", "has_attachment"
 _TEMPLATE, _MODEL, _PROMPT = "template_id", "ai_model", "prompt_version"
+_SNAPSHOT = "content"
 _COLUMNS = (
-    *("channel", "tier", "touch_number", "success", "content", "links"),
+    *("channel", "tier", "touch_number", "success", "links"),
     *(_TEMPLATE, _MODEL, _PROMPT),
 )
 
@@ -87,7 +88,7 @@ class _Detection:
     def __init__(self, run: Population, settings: DetectorSettings) -> None:
         self._run, self._settings = run, settings
         touches = run.resolved_columns(_COLUMNS)
-        self._content = TouchContent(touches, settings)
+        self._content = TouchContent(touches, settings, partial(run.resolved_pieces, _SNAPSHOT))
         self._strata = TouchStrata(touches, settings)
         self._parts = (self._strata.whole, *self._strata.channels())
         self._blocks = {part.channel: Blocks() for part in self._parts}

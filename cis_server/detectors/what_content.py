@@ -1,18 +1,16 @@
-"""Content of touches as dimensions, read from the snapshots without decoding each of them.
+"""Content of touches as dimensions.
 
-A snapshot is JSON as Postgres writes it. Half a million of them differ in nearly every row, but
-the value of one key takes few forms: its text is cut out with one pass over the column, and only
-the distinct texts are decoded. A touch without snapshot, or whose snapshot lacks the key, is
-unknown in that dimension, never false.
+A touch without snapshot, or whose snapshot lacks the key, is unknown in that dimension, never
+false.
 """
 
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
 from functools import cached_property
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -20,40 +18,61 @@ import polars as pl
 from cis_server.detectors.blocks import InsufficientData
 from cis_server.detectors.levels import Levels, coded_levels, levels
 from cis_server.detectors.settings import DetectorSettings
+from cis_server.detectors.snapshots import Snapshots
+from cis_server.domain.content import PERSONALISATION
 from cis_server.stats.arrays import BoolArray, IntArray
+from cis_server.stats.keyed_values import Form
 
 MOST_LINKS = 5
 """Touches with this many links or more are one group."""
-_TEXT = r'("(?:[^"\\]|\\.)*"|null)'
-_LIST = r"(\[[^\]]*\]|null)"
-_WHOLE = r"(\d{1,9})"
+_LISTS = ("subject_patterns", "pain_points_used", "angles")
+_WORDS = ("cta_used", "cta_type")
+_FLAGS = ("has_question", "has_attachment", *(f"has_{name}" for name in PERSONALISATION))
+_LINKS = "link_count"
+_LENGTHS = ("word_count", "char_count")
+_KEYS: Final[dict[str, tuple[Form, ...]]] = {
+    **dict.fromkeys(_LISTS, (Form.LIST,)),
+    **dict.fromkeys(_WORDS, (Form.TEXT,)),
+    **dict.fromkeys(_FLAGS, (Form.FLAG,)),
+    **dict.fromkeys(_LENGTHS, (Form.WHOLE,)),
+    _LINKS: (Form.WHOLE, Form.NAMED),
+}
+"""Keys of a snapshot that are read, and what is expected of them."""
 _CHARACTER_CHANNELS = frozenset({"sms"})
 
 
 class TouchContent:
     """What the messages of touches say, dimension by dimension."""
 
-    def __init__(self, touches: pl.DataFrame, settings: DetectorSettings) -> None:
+    def __init__(
+        self,
+        touches: pl.DataFrame,
+        settings: DetectorSettings,
+        content: Callable[[], Iterable[pl.Series]] | None = None,
+    ) -> None:
         """Look at touches.
 
         Args:
             touches: of a population; the columns of content are read.
             settings: number of bins and of values looked at.
+            content: gives the snapshots of the touches in pieces, to be let go one after the other;
+                they are a column of the touches by default.
         """
         self._touches = touches
         self._settings = settings
+        self._content = content or (lambda: [touches["content"]])
 
     @cached_property
-    def _snapshot(self) -> pl.Series:
-        return self._touches["content"].fill_null("")
+    def _snapshots(self) -> Snapshots:
+        return Snapshots(self._content(), _KEYS)
 
     def listed(self, key: str) -> Levels:
         """A key whose value is a list of words; a touch may have several."""
-        return self._pairs(key, _LIST, lambda value: value if isinstance(value, list) else None)
+        return self._pairs(key, lambda value: value if isinstance(value, list) else None)
 
     def word(self, key: str) -> Levels:
         """A key whose value is one word; null is known to be none."""
-        return self._pairs(key, _TEXT, lambda value: [] if value is None else [value])
+        return self._pairs(key, lambda value: [] if value is None else [value])
 
     def word_type(self, words: Levels, key: str) -> Levels:
         """The type of each word of a dimension, where another key of the snapshot names it.
@@ -65,29 +84,21 @@ class TouchContent:
         first = np.full(len(words.values), -1)
         kept = words.code >= 0
         first[words.code[kept][::-1]] = words.unit[kept][::-1]
-        texts = [self._snapshot[int(unit)] if unit >= 0 else "" for unit in first]
-        named = pl.Series(texts, dtype=pl.String).str.extract(_value(key, _TEXT), 1)
-        types = [json.loads(text) if text else None for text in named.to_list()]
+        texts, place = self._snapshots.values(key)
+        of_first = np.where(first >= 0, place[first], -1).tolist()
+        types = [json.loads(texts[there]) if there >= 0 else None for there in of_first]
         values = tuple(sorted({name for name in types if name}))
-        place = np.array([values.index(name) if name else -1 for name in types], dtype=np.int64)
+        number = np.array([values.index(name) if name else -1 for name in types], dtype=np.int64)
         code = np.full(words.code.size, -1)
         if values:
-            code[kept] = place[words.code[kept]]
+            code[kept] = number[words.code[kept]]
         return Levels(
             dimension=key, values=values, unit=words.unit, code=code, known=words.known
         )  # fmt: skip
 
     def flag(self, key: str) -> Levels:
         """A key whose value is true or false."""
-        yes, no = (
-            self._snapshot.str.contains(f'"{key}": {value}', literal=True).to_numpy()
-            for value in ("true", "false")
-        )
-        if not (yes.any() or no.any()):  # written without spaces, or not at all
-            yes, no = (
-                self._snapshot.str.contains(f'"{key}":{value}', literal=True).to_numpy()
-                for value in ("true", "false")
-            )
+        yes, no = self._snapshots.flags(key)
         return coded_levels(key, ("false", "true"), yes.astype(np.int64), yes | no)
 
     def with_links(self) -> Levels:
@@ -112,7 +123,7 @@ class TouchContent:
             InsufficientData: fewer messages of known length than the minimum, or no conversion
                 among them.
         """
-        return Lengths(self._touches, self._snapshot, channel, self._settings)
+        return Lengths(self._touches, self._snapshots, channel, self._settings)
 
     @cached_property
     def _links(self) -> tuple[IntArray, BoolArray]:
@@ -122,25 +133,20 @@ class TouchContent:
         there were none.
         """
         stored = self._touches["links"].fill_null(0).to_numpy().astype(np.int64)
-        known = (stored > 0) | self._snapshot.str.contains('"link_count"', literal=True).to_numpy()
+        known = (stored > 0) | self._snapshots.named(_LINKS)
         rest = np.flatnonzero(known & (stored == 0))
         if rest.size:
-            text = self._snapshot.gather(rest).str.extract(_value("link_count", _WHOLE), 1)
-            told = text.cast(pl.Int64)
+            told = self._snapshots.numbers(_LINKS)[rest]
             stored = stored.copy()
-            stored[rest] = told.fill_null(0).to_numpy()
-            known[rest] = told.is_not_null().to_numpy()
+            stored[rest] = np.maximum(told, 0)
+            known[rest] = told >= 0
         return stored, known
 
-    def _pairs(self, key: str, pattern: str, read: Callable[[Any], list[Any] | None]) -> Levels:
-        raw = self._snapshot.str.extract(_value(key, pattern), 1)
-        distinct = raw.drop_nulls().unique().sort()
-        words = [_words(text, read) for text in distinct.to_list()]
+    def _pairs(self, key: str, read: Callable[[Any], list[Any] | None]) -> Levels:
+        distinct, place = self._snapshots.values(key)
+        words = [_words(text, read) for text in distinct]
         values = tuple(sorted({word for entry in words if entry for word in entry}))
         index = {word: code for code, word in enumerate(values)}
-        place = raw.replace_strict(
-            distinct, pl.Series(np.arange(len(distinct))), default=-1, return_dtype=pl.Int64
-        ).to_numpy()
         return self._most_frequent(_spread(key, values, place, words, index))
 
     def _most_frequent(self, found: Levels) -> Levels:
@@ -161,18 +167,22 @@ class Lengths:
     """Length of one channel's messages, in bins of about equal number."""
 
     def __init__(
-        self, touches: pl.DataFrame, snapshot: pl.Series, channel: str, settings: DetectorSettings
+        self,
+        touches: pl.DataFrame,
+        snapshots: Snapshots,
+        channel: str,
+        settings: DetectorSettings,
     ) -> None:
         """Cut the lengths of a channel into bins; arguments as of `TouchContent.length`."""
         self.channel = channel
         self.unit = "characters" if channel in _CHARACTER_CHANNELS else "words"
-        key = "char_count" if self.unit == "characters" else "word_count"
+        words, characters = _LENGTHS
+        key = characters if self.unit == "characters" else words
         rows = np.flatnonzero((touches["channel"] == channel).fill_null(False).to_numpy())
-        length = snapshot.gather(rows).str.extract(_value(key, _WHOLE), 1).cast(pl.Int64)
+        length = snapshots.numbers(key)[rows]
         # Nothing written (a call without script) is no short message.
-        told = (length > 0).fill_null(False).to_numpy()
-        self._rows = rows[told]
-        self._length = length.filter(pl.Series(told)).to_numpy()
+        told = length > 0
+        self._rows, self._length = rows[told], length[told]
         won = touches["success"].to_numpy()[self._rows]
         if self._rows.size < settings.minimum_lengths or not won.any():
             raise InsufficientData(
@@ -199,10 +209,6 @@ class Lengths:
     def typical(self, place: int) -> int:
         """Median length within a bin."""
         return int(np.median(self._length[self._code == place]))
-
-
-def _value(key: str, pattern: str) -> str:
-    return f'"{key}": ?{pattern}'
 
 
 def _words(text: str, read: Callable[[Any], list[Any] | None]) -> list[str] | None:

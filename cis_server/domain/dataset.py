@@ -50,7 +50,7 @@ decisions (one row a logged choice and activity that it led to, one without acti
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 
@@ -152,6 +152,14 @@ class Dataset:
             rows: whole numbers from 0, in the order wanted.
         """
         return self.columns(frame, names)[rows]
+
+    def pieces(self, frame: str, names: Iterable[str], rows: pl.Series) -> Iterator[pl.DataFrame]:
+        """The parts of `rows` in order, for columns too large to be held as a whole.
+
+        Args:
+            frame, names, rows: as of `rows`.
+        """
+        yield self.rows(frame, names, rows)
 
     def height(self, frame: str) -> int:
         """Rows of a frame, one of `FRAMES`."""

@@ -7,7 +7,7 @@ columns. Kept in memory they would be there for the whole run, beside everything
 from __future__ import annotations
 
 import itertools
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -103,21 +103,31 @@ class StoredDataset(Dataset):
 
         if frame not in LARGE or not len(rows):
             return super().rows(frame, names, rows)
+        order = None if rows.is_sorted() else rows.arg_sort()
+        found = pl.concat(self._slices(frame, names, rows if order is None else rows[order]))
+        return found if order is None else found[order.arg_sort()]
+
+    def pieces(self, frame: str, names: Iterable[str], rows: pl.Series) -> Iterator[pl.DataFrame]:
+        """The parts of `rows` in order; of a large frame one for every `SLICE` of its rows."""
+        if frame not in LARGE or not len(rows) or not rows.is_sorted():
+            yield from super().pieces(frame, names, rows)
+        else:
+            yield from self._slices(frame, names, rows)
+
+    def _slices(
+        self, frame: str, names: Iterable[str], ascending: pl.Series
+    ) -> Iterator[pl.DataFrame]:
+        import polars as pl
+
         height, known = self._large[frame]
         table = pl.scan_parquet(self.place / f"{frame}.parquet").select(
             [name for name in names if name in known]
         )
-        order = None if rows.is_sorted() else rows.arg_sort()
-        ascending = rows if order is None else rows[order]
         edges = list(range(0, height, SLICE))
-        cuts = [*np.searchsorted(ascending.to_numpy(), edges).tolist(), len(rows)]
-        parts = [
-            table.slice(edge, SLICE).collect()[ascending[first:end] - edge]
-            for edge, (first, end) in zip(edges, itertools.pairwise(cuts), strict=True)
-            if end > first
-        ]
-        found = pl.concat(parts)
-        return found if order is None else found[order.arg_sort()]
+        cuts = [*np.searchsorted(ascending.to_numpy(), edges).tolist(), len(ascending)]
+        for edge, (first, end) in zip(edges, itertools.pairwise(cuts), strict=True):
+            if end > first:
+                yield table.slice(edge, SLICE).collect()[ascending[first:end] - edge]
 
     def height(self, frame: str) -> int:
         """Rows of a frame, without reading it."""

@@ -46,6 +46,9 @@ def test_rows_and_columns_are_those_of_the_frames(plain: Dataset, tmp_path: Path
             found = stored.rows(name, wanted, inside)
             assert found.equals(plain.rows(name, wanted, inside))
             assert len(found) == len(inside)
+            pieces = list(stored.pieces(name, wanted, inside))
+            assert pl.concat(pieces).equals(found)
+            assert len(pieces) == 1 or max(map(len, pieces)) <= 100
     for name in FRAMES:
         assert stored.height(name) == plain.height(name)
         assert getattr(stored, name).equals(getattr(plain, name))
