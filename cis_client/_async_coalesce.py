@@ -24,8 +24,8 @@ from cis_client.v1.core_pb2 import LeadScore
 from cis_client.v1.scoring_service_pb2 import ScoreLeadRequest
 
 PLACES: Final = 2
-"""Batches of a kind that are under way before calls wait: while the server works on one, the other
-is being written or read. What is asked in one turn of the loop comes together without waiting."""
+"""Calls of a kind that are under way, each by itself, before others wait. What is asked in one turn
+of the loop comes together without waiting."""
 WARM_SECONDS: Final = 0.002
 """How long after a batch the next call still expects others to come."""
 
@@ -132,13 +132,13 @@ class AsyncCoalescer:
         parts = parts_of(request)
         if parts is None or len(parts[1]) > LEAD_BYTES_MOST:
             return await self._alone(request, timeout_seconds=seconds)
-        shared, lead = parts
         self._loop = asyncio.get_running_loop()  # not known before: a client may be asked outside
-        group = self._groups.get(shared)
+        group = self._groups.get(parts[0])
         if group is None:
-            return await self._first(shared, request, seconds)
+            return await self._first(parts[0], request, seconds)
         deadline = self._loop.time() + seconds
-        call = _AwaitedCall(group, request, lead, deadline, self._loop.create_future())
+        call = _AwaitedCall(group, request, parts[1], deadline, self._loop.create_future())
+        del parts  # what waits is walked by the garbage collector again and again
         group.waiting.append(call)
         if not group.flushing:
             group.flushing = True
@@ -169,7 +169,7 @@ class AsyncCoalescer:
         try:
             return await self._alone(request, timeout_seconds=seconds)
         finally:
-            group.under_way -= 1
+            group.come_back(1)
             self._depart(group)
             self._forget(group)
 
@@ -212,7 +212,7 @@ class AsyncCoalescer:
     def _landed(self, group: _Group, flight: _Flight, task: asyncio.Task[list[Outcome]]) -> None:
         """Hands out what came of a batch."""
         self._flights.discard(flight)
-        group.under_way -= 1
+        group.come_back(len(flight.calls))
         self._depart(group)
         if group.warm is not None:
             group.warm.cancel()
@@ -223,12 +223,14 @@ class AsyncCoalescer:
             # The client was closed under the calls, the program ends, or nobody waits any more.
             for call in flight.calls:
                 call.answer.cancel()
-            return
-        count = len(flight.calls)
-        outcomes = task.result() if error is None else [failure_of(error, count)] * count
-        for call, outcome in zip(flight.calls, outcomes, strict=True):
-            if not call.answer.done():
-                call.answer.set_result(outcome)
+        else:
+            count = len(flight.calls)
+            outcomes = task.result() if error is None else [failure_of(error, count)] * count
+            for call, outcome in zip(flight.calls, outcomes, strict=True):
+                if not call.answer.done():
+                    call.answer.set_result(outcome)
+        # Each call knows its batch: left so, only the garbage collector could free them.
+        flight.calls = []
 
     def _cooled(self, group: _Group) -> None:
         group.warm = None

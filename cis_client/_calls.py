@@ -160,6 +160,7 @@ class CoalescedCall(UnaryCall[scoring.ScoreLeadRequest, core.LeadScore]):
         batch_rpc = rpc_of(scoring.BatchScoreLeadsRequest, scoring.BatchScoreLeadsResponse)
         batch: UnaryCall[bytes, bytes] = UnaryCall(client, batch_rpc, None, None)
         self._coalescer = Coalescer(super().__call__, batch, client.options.request_id)
+        self._seconds = call_seconds(client.options, self.rpc, None)
 
     def __call__(
         self,
@@ -172,7 +173,9 @@ class CoalescedCall(UnaryCall[scoring.ScoreLeadRequest, core.LeadScore]):
         """Makes the call, as `UnaryCall` does; one with a ``request_id`` travels alone."""
         if request_id is not None:
             return super().__call__(request, timeout_seconds=timeout_seconds, request_id=request_id)
-        seconds = call_seconds(self._client.options, self.rpc, timeout_seconds)
+        seconds = self._seconds
+        if timeout_seconds is not None:
+            seconds = call_seconds(self._client.options, self.rpc, timeout_seconds)
         return self._coalescer.score(request, seconds)
 
 

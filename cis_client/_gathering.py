@@ -36,6 +36,9 @@ CALLS_MOST: Final = 256
 """Calls of a batch."""
 CALLS_LEAST: Final = 32
 """Calls of a batch below which splitting what has gathered costs more than it brings."""
+PLACES_OF_BATCHES: Final = 2
+"""Batches of a kind that are under way before calls wait: while the server works on one, the other
+is being written or read."""
 LEAD_BYTES_MOST: Final = 16 * 1024
 """Size of a lead above which it travels alone, so that a batch stays far from the message limit."""
 
@@ -58,15 +61,15 @@ class Group(Generic[Call]):
 
     Args:
         shared: what they have in common.
-        places: batches that are under way before calls wait.
+        places: calls under way, each by itself, before others wait.
     """
 
-    __slots__ = ("places", "shared", "under_way", "waiting")
+    __slots__ = ("batches", "places", "shared", "under_way", "waiting")
 
     def __init__(self, shared: Shared, places: int) -> None:
         self.shared, self.places = shared, places
         self.waiting: list[Call] = []
-        self.under_way = 0
+        self.under_way = self.batches = 0
 
     @property
     def idle(self) -> bool:
@@ -76,20 +79,33 @@ class Group(Generic[Call]):
     @property
     def is_free(self) -> bool:
         """Whether a call that comes now need not wait for others."""
-        return self.under_way < self.places and not self.waiting
+        return not self.waiting and self._free > 0
+
+    @property
+    def _free(self) -> int:
+        """How many more may be under way; beside a batch, waiting for company pays."""
+        places = min(self.places, PLACES_OF_BATCHES) if self.batches else self.places
+        return places - self.under_way
 
     def departures(self, *, window_over: bool = False) -> list[list[Call]]:
         """What leaves now, counted as under way from here on; empty when all shall wait."""
         count = len(self.waiting)
-        free = self.places - self.under_way
+        free = self._free
         if not count or (free <= 0 and count < CALLS_MOST and not window_over):
             return []
-        batches = max(min(free, count // CALLS_LEAST), -(-count // CALLS_MOST), 1)
+        wanted = min(free, PLACES_OF_BATCHES, count // CALLS_LEAST)
+        batches = max(wanted, -(-count // CALLS_MOST), 1)
         size = -(-count // batches)
         parts = [self.waiting[first : first + size] for first in range(0, count, size)]
         self.waiting = []
         self.under_way += len(parts)
+        self.batches += sum(len(part) > 1 for part in parts)
         return parts
+
+    def come_back(self, count: int) -> None:
+        """Says that so many calls, which left together, are no longer under way."""
+        self.under_way -= 1
+        self.batches -= count > 1
 
 
 def outcomes_of(response: bytes, count: int) -> list[Outcome]:

@@ -46,16 +46,10 @@ def parts_of(request: scoring.ScoreLeadRequest) -> tuple[Shared, bytes] | None:
 
 def _behind(raw: bytes, start: int) -> int:
     """Where the field of text or bytes ends that begins there with a tag of one byte."""
-    length = raw[start + 1]
-    at = start + 2
-    if length >= 0x80:  # seven bits a byte, the lowest first
-        length &= 0x7F
-        shift = 7
-        while (more := raw[at]) >= 0x80:
-            length |= (more & 0x7F) << shift
-            shift += 7
-            at += 1
-        length |= more << shift
+    length, at, shift = raw[start + 1], start + 2, 7
+    while length >> shift:  # seven bits a byte, the lowest first; each but the last is marked
+        length += (raw[at] - 1) << shift
+        shift += 7
         at += 1
     return at + length
 
