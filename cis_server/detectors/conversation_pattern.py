@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
-from functools import partial
+from functools import cache, partial
 
 import numpy as np
 import polars as pl
@@ -61,9 +61,14 @@ _ALL_LEVELS = 1000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Material:
-    """What is worked out once and read by judging and by listing."""
+    """What is worked out once and read by judging and by listing.
+
+    Attributes:
+        minutes: gives what `response_minutes` does.
+    """
 
     threads: Threads
+    minutes: Callable[[], pl.DataFrame]
     answers: pl.DataFrame
     asked: pl.DataFrame
     questions: Questions | None
@@ -105,7 +110,7 @@ def detect_conversation(
     responses = blocks.run(_RESPONSES, lambda: _responses(material, judged, settings)) or ()
     questions = blocks.run(_QUESTIONS, lambda: _questions(material, judged, settings)) or ()
     sentiment = blocks.run(_SENTIMENT, lambda: _sentiment(threads, judged))
-    times = blocks.run(_RESPONSE_TIME, lambda: _response_times(threads, judged)) or ()
+    times = blocks.run(_RESPONSE_TIME, lambda: _response_times(material, judged)) or ()
     turns = blocks.run("turns", lambda: turn_hazards(threads, settings))
     escalation = blocks.run(_ESCALATION, lambda: _escalation(threads, judged, settings))
     intents = blocks.run(_INTENTS, lambda: _intents(threads, judged)) or {}
@@ -148,6 +153,7 @@ def _material(
         asked = asked.join(questions.cluster, on="question_key", how="left")
     return _Material(
         threads=threads,
+        minutes=cache(partial(response_minutes, threads)),
         answers=answers if answers is not None else pl.DataFrame(schema=_NO_ANSWERS),
         asked=asked,
         questions=questions,
@@ -202,7 +208,7 @@ def _judged(
         add(levels(_TRAJECTORY, threads.one(tone, "tone"), limit=_ALL_LEVELS))
 
     def add_times() -> None:
-        minutes = threads.one(response_minutes(threads), "minutes")
+        minutes = threads.one(material.minutes(), "minutes")
         add(banded(_RESPONSE_TIME, minutes, RESPONSE_EDGES, RESPONSE_LABELS))
 
     blocks.step(_OBJECTIONS, partial(add_lists, _OBJECTIONS, "objection"))
@@ -356,10 +362,10 @@ def _sentiment(threads: Threads, judged: Mapping[str, Judged]) -> SentimentTraje
 
 
 def _response_times(
-    threads: Threads, judged: Mapping[str, Judged]
+    material: _Material, judged: Mapping[str, Judged]
 ) -> tuple[ResponseTimeEffect, ...] | None:
     """In order of time."""
-    minutes = response_minutes(threads)["minutes"]
+    minutes = material.minutes()["minutes"]
     codes = np.searchsorted(np.asarray(RESPONSE_EDGES), minutes.to_numpy(), side="right")
     counts = np.bincount(codes, minlength=len(RESPONSE_LABELS))
     found = judged[_RESPONSE_TIME].by_value() if _RESPONSE_TIME in judged else {}

@@ -13,7 +13,8 @@ RESPONSE_EDGES = (5.0, 60.0, 240.0, 1440.0)
 RESPONSE_LABELS = ("<5min", "<1h", "<4h", "<24h", ">=24h")
 _SAME_MESSAGE = "1m"
 """A touch and its entry in the thread may be stamped by two clocks."""
-_COLUMNS = ("lead_id", "channel", "occurred_at", "activity_id", "action", "template_id")
+_WHICH = ("lead_id", "channel", "action")
+_COLUMNS = ("occurred_at", "activity_id", "template_id")
 
 
 def response_minutes(threads: Threads) -> pl.DataFrame:
@@ -61,12 +62,22 @@ def answers_to_objections(dataset: Dataset, threads: Threads) -> pl.DataFrame:
     sent = messages.join(first.select("row").unique(), on="row", how="semi").select(
         "row", "lead_id", "channel", "sent_at"
     )
-    touches = (
-        dataset.columns("activities", _COLUMNS)
-        .rename({"template_id": "template"})
+    # Most columns are read of the touches of these leads alone.
+    which = (
+        dataset.columns("activities", _WHICH)
         .with_columns(activity=pl.int_range(pl.len(), dtype=pl.UInt32))
         .filter(pl.col("action") == Action.SENT.value)
-        .join(sent.select("lead_id", "channel").unique(), on=["lead_id", "channel"], how="semi")
+        .join(
+            sent.select("lead_id", "channel").unique(),
+            on=["lead_id", "channel"],
+            how="semi",
+            maintain_order="left",
+        )
+        .drop("action")
+    )
+    touches = (
+        which.hstack(dataset.rows("activities", _COLUMNS, which["activity"]))
+        .rename({"template_id": "template"})
         .sort("occurred_at", "activity_id")
     )
     written = sent.sort("sent_at", "row").join_asof(
@@ -78,12 +89,14 @@ def answers_to_objections(dataset: Dataset, threads: Threads) -> pl.DataFrame:
         tolerance=_SAME_MESSAGE,
         check_sortedness=False,
     )
-    # Read here, because only few of the touches are answers to an objection.
-    known = written.drop_nulls("activity").select("row", "activity")
-    content = dataset.rows("activities", ("content",), known["activity"])
-    angles = known.hstack(content).select(
-        "row", angle=pl.col("content").str.json_path_match("$.angles[0]")
-    )
+    # Read here, because only few of the touches are answers to an objection; in order and part by
+    # part, because a few snapshots of a part hold all of its text.
+    known = written.drop_nulls("activity").select("row", "activity").sort("activity")
+    found = [
+        piece["content"].str.json_path_match("$.angles[0]")
+        for piece in dataset.pieces("activities", ("content",), known["activity"])
+    ]
+    angles = known.select("row", angle=pl.concat(found))
     return (
         first.join(written.select("row", "template"), on="row", how="left")
         .join(angles, on="row", how="left")

@@ -14,6 +14,7 @@ from __future__ import annotations
 
 import datetime as dt
 from dataclasses import dataclass
+from functools import cached_property
 
 import polars as pl
 
@@ -37,7 +38,7 @@ AUTOMATIC = (pl.col("direction") == INBOUND) & pl.col("intent").is_in(_AUTOMATIC
 """Whether a message is an automatic reply."""
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(frozen=True, kw_only=True)
 class Threads:
     """The threads of a run.
 
@@ -60,7 +61,7 @@ class Threads:
     messages: pl.DataFrame
     automatic: int
 
-    @property
+    @cached_property
     def inbound(self) -> pl.DataFrame:
         """Messages of leads."""
         return self.messages.filter(pl.col("direction") == INBOUND)

@@ -101,7 +101,7 @@ class StoredDataset(Dataset):
         """Some columns of some rows; of a large frame no more than `SLICE` others are held."""
         import polars as pl
 
-        if frame not in LARGE or not len(rows):
+        if frame not in LARGE:
             return super().rows(frame, names, rows)
         order = None if rows.is_sorted() else rows.arg_sort()
         found = pl.concat(self._slices(frame, names, rows if order is None else rows[order]))
@@ -109,7 +109,7 @@ class StoredDataset(Dataset):
 
     def pieces(self, frame: str, names: Iterable[str], rows: pl.Series) -> Iterator[pl.DataFrame]:
         """The parts of `rows` in order; of a large frame one for every `SLICE` of its rows."""
-        if frame not in LARGE or not len(rows) or not rows.is_sorted():
+        if frame not in LARGE or not rows.is_sorted():
             yield from super().pieces(frame, names, rows)
         else:
             yield from self._slices(frame, names, rows)
@@ -123,6 +123,9 @@ class StoredDataset(Dataset):
         table = pl.scan_parquet(self.place / f"{frame}.parquet").select(
             [name for name in names if name in known]
         )
+        if not len(ascending):
+            yield table.slice(0, 0).collect()
+            return
         edges = list(range(0, height, SLICE))
         cuts = [*np.searchsorted(ascending.to_numpy(), edges).tolist(), len(ascending)]
         for edge, (first, end) in zip(edges, itertools.pairwise(cuts), strict=True):
