@@ -24,9 +24,15 @@ from cis_client.errors import CisError
 from cis_client.v1.core_pb2 import LeadScore
 from cis_client.v1.scoring_service_pb2 import ScoreLeadRequest
 
-PLACES: Final = 4
-"""Batches of a kind that are under way before calls wait. With fewer, a handful of threads would
-wait for each other while the server is idle; with more, batches stay small."""
+PLACES: Final = 8
+"""Calls of a kind that are under way, each by itself, before others wait. With fewer, a handful of
+threads would wait for each other while the server is idle."""
+WAKERS: Final = 2
+"""Threads of a batch that are woken by the one that sent it. Each wakes another before it goes on:
+woken all at once, they would only queue for the interpreter, and sleep and wake once more there."""
+SLOW_SECONDS: Final = 0.002
+"""How long a thread takes to wake where others keep the interpreter busy. Then all that are left
+are woken, so that they queue once together and not one after the other."""
 
 
 class _Alone(Protocol):
@@ -48,14 +54,40 @@ class _Batch(Protocol):
 class _BlockedCall:
     """A call whose thread waits."""
 
-    __slots__ = ("deadline", "flight", "gate", "lead", "outcome", "request")
+    __slots__ = ("asleep", "deadline", "flight", "gate", "lead", "outcome", "request", "woken")
 
     def __init__(self, request: ScoreLeadRequest, lead: bytes, deadline: float) -> None:
         self.request, self.lead, self.deadline = request, lead, deadline
         self.outcome: Outcome | None = None
         self.flight: list[_BlockedCall] | None = None
+        self.asleep: list[_BlockedCall] = []
+        """Those of its batch that nobody has woken yet, the next one last; all share one list."""
+        self.woken = math.inf
         self.gate = threading.Lock()
         self.gate.acquire()
+
+    def wake_next(self) -> None:
+        """Wakes who comes next, or all that are left when this one took long to wake.
+
+        A call that was not woken, because its deadline came first, does so too: whoever wakes it
+        later wakes nobody.
+        """
+        if self.asleep:
+            everyone = time.monotonic() - self.woken > SLOW_SECONDS
+            _wake(self.asleep, len(self.asleep) if everyone else 1, besides=self)
+
+
+def _wake(asleep: list[_BlockedCall], count: int, *, besides: _BlockedCall) -> None:
+    """Wakes so many of those who sleep, while there are any; others may do so at the same time."""
+    while count > 0:
+        try:
+            call = asleep.pop()
+        except IndexError:
+            return
+        if call is not besides:
+            call.woken = time.monotonic()
+            call.gate.release()
+            count -= 1
 
 
 class Coalescer:
@@ -114,8 +146,11 @@ class Coalescer:
             try:
                 return self._alone(request, timeout_seconds=seconds)
             finally:
-                self._come_back(group)
-        self._wait(group, call, is_first=is_first)
+                self._come_back(group, 1)
+        try:
+            self._wait(group, call, is_first=is_first)
+        finally:
+            call.wake_next()
         if call.flight is not None:
             return self._fly(group, call, call.flight)
         match call.outcome:
@@ -154,7 +189,7 @@ class Coalescer:
         except BaseException:  # Ctrl-C: nobody else may wait for this thread
             self._withdraw(group, call)
             if call.flight is not None:
-                self._come_back(group)
+                self._come_back(group, len(call.flight))
                 self._hand_out(call.flight, [Again.AGAIN] * len(call.flight), call)
             raise
         if self._withdraw(group, call):
@@ -167,6 +202,7 @@ class Coalescer:
                 return False
             if call in group.waiting:
                 group.waiting.remove(call)
+            call.outcome = Again.AGAIN  # nobody is left to be woken
             return True
 
     def _fly(
@@ -189,14 +225,15 @@ class Coalescer:
             if isinstance(outcomes[0], CisError):
                 raise
         finally:
-            self._come_back(group)
+            self._come_back(group, len(calls))
             self._hand_out(calls, outcomes, call)
+            call.flight = None  # or only the garbage collector could free it
         own = outcomes[calls.index(call)]
         return LeadScore.FromString(own) if isinstance(own, bytes) else self._ask_alone(call)
 
-    def _come_back(self, group: Group[_BlockedCall]) -> None:
+    def _come_back(self, group: Group[_BlockedCall], count: int) -> None:
         with self._lock:
-            group.under_way -= 1
+            group.come_back(count)
             self._depart(group)
             if group.idle:
                 del self._groups[group.shared]
@@ -207,10 +244,15 @@ class Coalescer:
         outcomes: Sequence[Outcome],
         captain: _BlockedCall,
     ) -> None:
-        for call, outcome in zip(calls, outcomes, strict=True):
-            if call is not captain:
-                call.outcome = outcome
-                call.gate.release()
+        """Gives all but the captain what came of their batch, and wakes the first of them."""
+        asleep: list[_BlockedCall] = []
+        with self._lock:
+            for call, outcome in zip(calls, outcomes, strict=True):
+                if call is not captain and call.outcome is None:
+                    asleep.append(call)
+                    call.asleep, call.outcome = asleep, outcome
+            asleep.reverse()
+        _wake(asleep, WAKERS, besides=captain)
 
     def _ask_alone(self, call: _BlockedCall) -> LeadScore:
         left = call.deadline - time.monotonic()
