@@ -106,6 +106,7 @@ def _small(url: str, folder: str, names: Sequence[str]) -> Iterator[Figure]:
     alone: list[float] = []
     together: list[float] = []
     spent: list[float] = []
+    shared: list[float] = []
     with ExitStack() as stack:
         workers = [
             stack.enter_context(
@@ -125,8 +126,7 @@ def _small(url: str, folder: str, names: Sequence[str]) -> Iterator[Figure]:
                 worker.submit(learned_each, url, folder, part, -turn)
                 for worker, part in zip(workers, parts, strict=True)
             ]
-            for one in both:
-                one.result()
+            shared.append(statistics.mean(one.result() for one in both))
             together.append(time.perf_counter() - started)
     yield Figure(
         f"a client of {SMALL_LEADS} leads, one worker",
@@ -147,6 +147,11 @@ def _small(url: str, folder: str, names: Sequence[str]) -> Iterator[Figure]:
         better="more",
         note=f"{os.cpu_count()} cores, with the database on them",
     )
+    yield Figure(
+        "processor time of a client, two workers to one",
+        tuple(two / one for one, two in zip(spent, shared, strict=True)),
+        note="what two cost each other beside waiting for a core",
+    )
 
 
 def simulated(url: str, leads: dict[str, int], seed: int) -> None:
@@ -161,7 +166,10 @@ def simulated(url: str, leads: dict[str, int], seed: int) -> None:
 
 def read_seconds(url: str) -> float:
     """Fetch every frame of the large client as Arrow, and let it go."""
-    import adbc_driver_postgresql  # noqa: F401 - its import is no part of reading
+    import adbc_driver_manager  # noqa: F401 - imports are no part of reading
+    import adbc_driver_postgresql  # noqa: F401
+    import polars  # noqa: F401
+    import pyarrow  # noqa: F401
 
     from cis_server.domain.dataset import FRAMES, Window
     from cis_server.persistence.dataset_rows import reading
