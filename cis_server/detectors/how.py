@@ -33,6 +33,7 @@ from cis_server.detectors.risk_set import RiskSet
 from cis_server.detectors.rounding import rounded_rate
 from cis_server.detectors.segments import Judged, Segments
 from cis_server.detectors.settings import DetectorSettings
+from cis_server.detectors.touch_snapshots import touch_snapshots
 from cis_server.domain.dataset import Dataset
 from cis_server.domain.envelope import AttributeRanking
 from cis_server.domain.patterns import (
@@ -46,6 +47,7 @@ from cis_server.domain.patterns import (
 )
 from cis_server.domain.rates import RateEstimate, SegmentRate
 from cis_server.domain.vocabulary import PatternType, Tier, Verdict
+from cis_server.stats.arrays import IntArray
 from cis_server.stats.standardized import stratified_p_values
 
 _METHOD = (
@@ -59,7 +61,7 @@ _UNKNOWN_TIER = "unknown"
 _TIERS = (*(tier.label for tier in reversed(Tier)), _UNKNOWN_TIER)
 _BOTH_TAILS = 0.1
 """Outside of a 90 % interval."""
-_COLUMNS = ("lead", "channel", "tier", "touch_number", "success", "content")
+_COLUMNS = ("lead", "channel", "tier", "touch_number", "success")
 
 
 def detect_how(
@@ -144,6 +146,10 @@ def _judged(
     hazard = float(success.mean()) if success.size else 0.0
     touch_risk = RiskSet.of_touches(touches, settings.touch_cap)
 
+    def content(touch: IntArray) -> pl.Series:
+        rows = run.activity.filter(run.touches["resolved"]).gather(touch)
+        return run.dataset.rows("activities", ("content",), rows)["content"]
+
     def add_touches(dimension: Levels) -> None:
         segments.add(dimension, success, touch_risk, baseline=hazard, standardized=True)
 
@@ -180,7 +186,7 @@ def _judged(
                 )
 
     def add_facts() -> None:
-        for dimension in fact_levels(touches, settings):
+        for dimension in fact_levels(touch_snapshots(run), content, channel, settings):
             facts.append(dimension.dimension)
             segments.add(dimension, success, touch_risk, baseline=hazard, standardized=True)
 

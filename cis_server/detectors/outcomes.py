@@ -24,9 +24,10 @@ window and not after the conversion of its lead; it is resolved when it is older
 from __future__ import annotations
 
 import datetime as dt
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from typing import Any, TypeVar
 
 import polars as pl
 
@@ -40,6 +41,8 @@ from cis_server.domain.vocabulary import (
     Action,
     LeadStatus,
 )
+
+T = TypeVar("T")
 
 
 class Label(StrEnum):
@@ -89,6 +92,18 @@ class Population:
     excluded: dict[str, int]
     window_start: dt.datetime
     as_of: dt.datetime
+    _made: dict[Any, Any] = field(default_factory=dict, init=False, compare=False, repr=False)
+
+    def once(self, make: Callable[[Population], T]) -> T:
+        """What a function makes of this population, kept for others who ask for the same.
+
+        Args:
+            make: a function of a module, which stands for what it makes.
+        """
+        if make not in self._made:
+            self._made[make] = make(self)
+        found: T = self._made[make]
+        return found
 
     # Made anew for each who asks: kept, the two would take as much memory as the touches again.
     @property

@@ -12,6 +12,7 @@ from cis_server.detectors.levels import Levels
 from cis_server.detectors.outcomes import Population, population
 from cis_server.detectors.segments import Judged, Segments
 from cis_server.detectors.settings import DetectorSettings
+from cis_server.detectors.touch_snapshots import touch_snapshots
 from cis_server.detectors.what_blocks import (
     ai_model_block,
     angle_block,
@@ -49,7 +50,6 @@ _CTA, _CTA_TYPE = "cta_used", "cta_type"
 _LINKS, _LINK_COUNT, _LENGTH = "has_links", "link_count", "length"
 _QUESTION, _ATTACHMENT = "has_question", "has_attachment"
 _TEMPLATE, _MODEL, _PROMPT = "template_id", "ai_model", "prompt_version"
-_SNAPSHOT = "content"
 _COLUMNS = (
     *("channel", "tier", "touch_number", "success", "links"),
     *(_TEMPLATE, _MODEL, _PROMPT),
@@ -88,7 +88,7 @@ class _Detection:
     def __init__(self, run: Population, settings: DetectorSettings) -> None:
         self._run, self._settings = run, settings
         touches = run.resolved_columns(_COLUMNS)
-        self._content = TouchContent(touches, settings, partial(run.resolved_pieces, _SNAPSHOT))
+        self._content = TouchContent(touches, settings, partial(touch_snapshots, run))
         self._strata = TouchStrata(touches, settings)
         self._parts = (self._strata.whole, *self._strata.channels())
         self._blocks = {part.channel: Blocks() for part in self._parts}

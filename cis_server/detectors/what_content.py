@@ -7,7 +7,7 @@ false.
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import replace
 from functools import cached_property
 from typing import Any, Final
@@ -30,7 +30,7 @@ _WORDS = ("cta_used", "cta_type")
 _FLAGS = ("has_question", "has_attachment", *(f"has_{name}" for name in PERSONALISATION))
 _LINKS = "link_count"
 _LENGTHS = ("word_count", "char_count")
-_KEYS: Final[dict[str, tuple[Form, ...]]] = {
+CONTENT_KEYS: Final[dict[str, tuple[Form, ...]]] = {
     **dict.fromkeys(_LISTS, (Form.LIST,)),
     **dict.fromkeys(_WORDS, (Form.TEXT,)),
     **dict.fromkeys(_FLAGS, (Form.FLAG,)),
@@ -48,23 +48,23 @@ class TouchContent:
         self,
         touches: pl.DataFrame,
         settings: DetectorSettings,
-        content: Callable[[], Iterable[pl.Series]] | None = None,
+        snapshots: Callable[[], Snapshots] | None = None,
     ) -> None:
         """Look at touches.
 
         Args:
             touches: of a population; the columns of content are read.
             settings: number of bins and of values looked at.
-            content: gives the snapshots of the touches in pieces, to be let go one after the other;
-                they are a column of the touches by default.
+            snapshots: gives what the content of the touches says under `CONTENT_KEYS`; their
+                column is read by default.
         """
         self._touches = touches
         self._settings = settings
-        self._content = content or (lambda: [touches["content"]])
+        self._read = snapshots or (lambda: Snapshots([touches["content"]], CONTENT_KEYS))
 
     @cached_property
     def _snapshots(self) -> Snapshots:
-        return Snapshots(self._content(), _KEYS)
+        return self._read()
 
     def listed(self, key: str) -> Levels:
         """A key whose value is a list of words; a touch may have several."""
