@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import polars as pl
 
-from cis_server.detectors.levels import Levels
-from cis_server.stats.arrays import BoolArray, IntArray
+from cis_server.detectors.levels import Levels, frequent_levels
+from cis_server.stats.arrays import IntArray
 
 
 @dataclass(frozen=True, slots=True)
@@ -45,32 +44,3 @@ class Coded:
     def levels(self, dimension: str, *, limit: int) -> Levels:
         """The rows as units of a dimension, what `detectors.levels.levels` makes of the text."""
         return frequent_levels(dimension, self.names, self.code, self.code >= 0, limit=limit)
-
-
-def frequent_levels(
-    dimension: str, names: Sequence[str], code: IntArray, known: BoolArray, *, limit: int
-) -> Levels:
-    """Levels of a dimension with one value a unit, the value given as a number.
-
-    Args:
-        dimension: its name.
-        names: distinct values, in any order.
-        code: per unit, index into `names`; read where known.
-        known: per unit, whether its value is known.
-        limit: at most this many values are looked at: the most frequent, ties by name.
-    """
-    unit = np.flatnonzero(known)
-    own = code[unit]
-    count = np.bincount(own, minlength=len(names)).tolist()
-    occurring = [place for place, number in enumerate(count) if number]
-    occurring.sort(key=lambda place: (-count[place], names[place]))
-    kept = sorted(occurring[:limit], key=lambda place: names[place])
-    rank = np.full(len(names), -1, dtype=np.int64)
-    rank[kept] = np.arange(len(kept))
-    return Levels(
-        dimension=dimension,
-        values=tuple(names[place] for place in kept),
-        unit=unit,
-        code=rank[own],
-        known=known,
-    )

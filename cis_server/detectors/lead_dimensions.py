@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import polars as pl
 
-from cis_server.detectors.levels import Levels, banded, folded, levels, multi_levels
+from cis_server.detectors.levels import Levels, banded, folded_levels, levels, multi_levels
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.titles import parse_title
 from cis_server.domain.vocabulary import EmailStatus
@@ -139,7 +139,7 @@ def signal_flags(leads: pl.DataFrame) -> dict[str, pl.Series]:
 
 
 def _text(leads: pl.DataFrame, name: str, settings: DetectorSettings) -> Levels:
-    return levels(name, leads.select(folded(name)).to_series(), limit=settings.ranked_levels)
+    return folded_levels(name, leads[name], limit=settings.ranked_levels)
 
 
 def _positive(numbers: pl.Series) -> pl.Series:

@@ -6,6 +6,7 @@ same form: pairs of unit and value, so that every count is one `bincount`.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -60,10 +61,49 @@ def levels(dimension: str, values: pl.Series, *, limit: int) -> Levels:
         limit: at most this many values are looked at: the most frequent, ties by name. The choice
             rests on frequency alone, so it does not bias what is found.
     """
-    known = values.is_not_null().to_numpy()
+    names, code = _coded(values)
+    return frequent_levels(dimension, names.to_list(), code, code >= 0, limit=limit)
+
+
+def folded_levels(dimension: str, values: pl.Series, *, limit: int) -> Levels:
+    """Levels of `folded` text; each different text is folded once.
+
+    Args:
+        dimension: its name.
+        values: text per unit, null where unknown.
+        limit: as in `levels`.
+    """
+    written, code = _coded(values)
+    names, of_written = _coded(written.to_frame("text").select(folded("text")).to_series())
+    # One place more at the end, so that -1 stays what it is.
+    code = np.append(of_written, -1)[code]
+    return frequent_levels(dimension, names.to_list(), code, code >= 0, limit=limit)
+
+
+def frequent_levels(
+    dimension: str, names: Sequence[str], code: IntArray, known: BoolArray, *, limit: int
+) -> Levels:
+    """Levels of a dimension with one value a unit, the value given as a number.
+
+    Args:
+        dimension: its name.
+        names: distinct values, in any order.
+        code: per unit, index into `names`; read where known.
+        known: per unit, whether its value is known.
+        limit: as in `levels`.
+    """
     unit = np.flatnonzero(known)
-    kept, code = _encoded(values.drop_nulls(), limit)
-    return Levels(dimension=dimension, values=kept, unit=unit, code=code, known=known)
+    own = code[unit]
+    kept = _most_frequent(names, own, limit)
+    rank = np.full(len(names), -1, dtype=np.int64)
+    rank[kept] = np.arange(len(kept))
+    return Levels(
+        dimension=dimension,
+        values=tuple(names[place] for place in kept),
+        unit=unit,
+        code=rank[own],
+        known=known,
+    )
 
 
 def multi_levels(dimension: str, lists: pl.Series, *, limit: int) -> Levels:
@@ -84,12 +124,15 @@ def multi_levels(dimension: str, lists: pl.Series, *, limit: int) -> Levels:
         .unique()
         .sort("unit", "value")
     )
-    kept, code = _encoded(pairs["value"], limit)
+    names, code = _coded(pairs["value"])
+    kept = _most_frequent(names.to_list(), code, limit)
+    rank = np.full(len(names), -1, dtype=np.int64)
+    rank[kept] = np.arange(len(kept))
     return Levels(
         dimension=dimension,
-        values=kept,
+        values=tuple(names.gather(kept).to_list()),
         unit=pairs["unit"].to_numpy().astype(np.int64),
-        code=code,
+        code=rank[code],
         known=known,
     )
 
@@ -122,24 +165,23 @@ def banded(
     return coded_levels(dimension, labels, code.astype(np.int64), known)
 
 
-def _encoded(values: pl.Series, limit: int) -> tuple[tuple[str, ...], IntArray]:
-    if values.is_empty():
-        return (), np.empty(0, dtype=np.int64)
-    frequency = (
-        pl.DataFrame({"value": values})
-        .group_by("value")
-        .len()
-        .sort(["len", "value"], descending=[True, False])
-    )
-    kept = sorted(frequency["value"].head(limit).to_list())
-    code = (
-        values.replace_strict(
-            pl.Series(kept, dtype=pl.String),
-            pl.Series(np.arange(len(kept))),
-            default=-1,
-            return_dtype=pl.Int64,
-        )
-        .to_numpy()
-        .astype(np.int64)
-    )
-    return tuple(kept), code
+def _coded(values: pl.Series) -> tuple[pl.Series, IntArray]:
+    """The different texts of a column, and which of them each row has; -1 where there is none."""
+    names = values.drop_nulls().unique()
+    if names.is_empty():
+        return names.cast(pl.String), np.full(len(values), -1)
+    # The numbers of an enumeration are unsigned.
+    number = values.cast(pl.Enum(names)).to_physical().cast(pl.Int64).fill_null(-1)
+    return names, number.to_numpy()
+
+
+def _most_frequent(names: Sequence[str], code: IntArray, limit: int) -> list[int]:
+    """Places of the values looked at, in alphabetical order."""
+    count = np.bincount(code, minlength=len(names))
+    occurring = np.flatnonzero(count)
+    if occurring.size > limit:
+        # Names are compared among those alone that may be kept.
+        least = np.partition(count[occurring], -limit)[-limit]
+        occurring = occurring[count[occurring] >= least]
+    places = sorted(occurring.tolist(), key=lambda place: (-count[place], names[place]))
+    return sorted(places[:limit], key=lambda place: names[place])

@@ -13,8 +13,8 @@ from functools import cached_property
 import numpy as np
 import polars as pl
 
-from cis_server.detectors.coded import Coded, frequent_levels
-from cis_server.detectors.levels import Levels, coded_levels
+from cis_server.detectors.coded import Coded
+from cis_server.detectors.levels import Levels, coded_levels, frequent_levels
 from cis_server.detectors.outcomes import Population
 from cis_server.detectors.risk_set import RiskSet
 from cis_server.detectors.settings import DetectorSettings

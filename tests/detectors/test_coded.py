@@ -5,8 +5,8 @@ import polars as pl
 from hypothesis import given
 from hypothesis import strategies as st
 
-from cis_server.detectors.coded import Coded, frequent_levels
-from cis_server.detectors.levels import Levels, levels
+from cis_server.detectors.coded import Coded
+from cis_server.detectors.levels import Levels, frequent_levels, levels
 
 _TEXTS = st.lists(st.one_of(st.none(), st.sampled_from(["b", "a", "ä", "Z", "a→b", ""])))
 
