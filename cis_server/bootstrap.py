@@ -8,7 +8,8 @@ import os
 import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 import structlog
@@ -349,10 +350,22 @@ class InlineQueue:
 
 
 def pin_to_core(index: int) -> None:
-    """Keep this process on one core, where the system can do that."""
-    if hasattr(os, "sched_setaffinity"):
-        cores = sorted(os.sched_getaffinity(0))
-        os.sched_setaffinity(0, {cores[index % len(cores)]})
+    """Keep this process, all its threads, on one core, where the system can do that.
+
+    For when it has been loaded: until then it is better off where a core is idle.
+    """
+    threads = Path("/proc/self/task")
+    if not hasattr(os, "sched_setaffinity") or not threads.exists():
+        return
+    cores = sorted(os.sched_getaffinity(0))
+    core = {cores[index % len(cores)]}
+    pinned: set[int] = set()
+    # A thread inherits the core of the one that starts it, which may not have been pinned yet.
+    while left := {int(thread.name) for thread in threads.iterdir()} - pinned:
+        for thread in left:
+            with suppress(ProcessLookupError):  # ended meanwhile
+                os.sched_setaffinity(thread, core)
+        pinned |= left
 
 
 def serve_until_stopped(

@@ -235,6 +235,7 @@ def _worker_child(environment: dict[str, str]) -> ChildSpec:
         arguments=["worker"],
         environment=environment,
         niceness=_WORKER_NICENESS,
+        waits=True,
     )
 
 
@@ -249,11 +250,11 @@ def _rpc(args: argparse.Namespace, settings: Settings) -> int:
     _load_for_rpc(settings)
     from cis_server import bootstrap
 
-    if settings.pin:
-        bootstrap.pin_to_core(args.index)
     stop = threading.Event()
     stop_with_supervisor(args.lifeline_fd, stop.set)
     with bootstrap.rpc_server(settings, database_url, args.port) as server:
+        if settings.pin:
+            bootstrap.pin_to_core(args.index)
         server.start()
         bootstrap.serve_until_stopped(
             server, stop, settings.grace_seconds, lambda: report_ready(args.ready_fd)

@@ -59,6 +59,9 @@ class ChildSpec:
     niceness: int = 0
     reports_ready: bool = True
     """Whether the child says when it serves; else it counts as ready once started."""
+    waits: bool = False
+    """Whether its first start waits until those that do not wait were ready once: what is not
+    urgent leaves the processors to what is."""
     run: Callable[[int, int], int] | None = None
     """The same as the command, given the two pipes: what the first process does as a copy of the
     supervisor. It starts sooner than a program that loads everything itself, which is what those
@@ -215,8 +218,14 @@ class Supervisor:
         now = time.monotonic()
         for child in self._children:
             due = child.process is None and child.restart_at is not None
+            if child.spec.waits and not self._urgent_were_ready():
+                continue
             if due and now >= (child.restart_at or 0.0):
                 self._start(child)
+
+    def _urgent_were_ready(self) -> bool:
+        urgent = (child for child in self._children if not child.spec.waits)
+        return all(child.was_ready or not child.spec.reports_ready for child in urgent)
 
     def _start(self, child: _Child) -> None:
         ready_read, ready_write = os.pipe()
