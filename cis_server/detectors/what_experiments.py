@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import numpy as np
 import polars as pl
 
+from cis_server.detectors.coded import Coded
 from cis_server.detectors.outcomes import Label, Population
 from cis_server.detectors.rounding import rounded_rate, rounded_ratio
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.domain.rates import RateEstimate, SegmentRate
 from cis_server.domain.vocabulary import Verdict
 from cis_server.domain.what_pattern import AbTestInsight, AbTestInsights
+from cis_server.stats.arrays import IntArray
 from cis_server.stats.experiments import Arm, ArmPosterior, Conclusion, Experiment, experiment
 from cis_server.stats.proportions import lift
 
@@ -33,18 +36,14 @@ class AbTests:
         """
         self._settings = settings
         every = pl.int_range(run.touches.height, dtype=pl.UInt32, eager=True)
-        touches = run.columns_of(_COLUMNS, every).filter(
-            pl.col("ab_test_id").is_not_null(), pl.col("ab_variant").is_not_null()
-        )
-        # One row a lead and test; touches are in the order of leads and time.
-        self._exposed = touches.group_by("ab_test_id", "lead").agg(
-            pl.col("ab_variant").first(),
-            pl.col("resolved").first(),
-            one_arm=pl.col("ab_variant").min() == pl.col("ab_variant").max(),
-            converted=(pl.col("label") == Label.CONVERTED).first(),
-        )
-        channels = touches.group_by("ab_test_id").agg(pl.col("channel").unique())
-        self._channels: dict[str, list[str]] = dict(channels.iter_rows())
+        touches = run.columns_of(_COLUMNS, every)
+        test, variant = (Coded.of(touches[name]) for name in ("ab_test_id", "ab_variant"))
+        met = np.flatnonzero((test.code >= 0) & (variant.code >= 0))
+        # By test, and within one in the order of leads and time, as touches are.
+        met = met[np.argsort(test.code[met], kind="stable")]
+        self._tests, self._variants = test.names, variant.names
+        self._channels = _channels(test.code[met], Coded.of(touches["channel"]).rows(met))
+        self._arms = _arms(touches, met, test, variant)
 
     @property
     def empty(self) -> bool:
@@ -60,25 +59,61 @@ class AbTests:
         Returns:
             None when there is no test.
         """
-        tests = [t for t, used in self._channels.items() if channel is None or used == [channel]]
+        tests = [t for t, used in self._channels.items() if channel is None or used == {channel}]
         if not tests:
             return None
-        arms = (
-            self._exposed.filter("one_arm", "resolved", pl.col("ab_test_id").is_in(tests))
-            .group_by("ab_test_id", "ab_variant")
-            .agg(n=pl.len(), converted=pl.col("converted").sum())
-            .filter(pl.col("n") >= self._settings.minimum_listed)
-            .sort("ab_test_id", "ab_variant")
-        )
-        by_test: dict[str, dict[str, Arm]] = {}
-        for test, variant, n, converted in arms.iter_rows():
-            by_test.setdefault(test, {})[variant] = Arm(n, converted)
-        return AbTestInsights(
-            test_insights=tuple(
-                _insight(t, found) for t, found in by_test.items() if len(found) > 1
-            ),
-            total_tests_analyzed=len(tests),
-        )
+        found = []
+        for test in tests:
+            arms = {
+                variant: Arm(n, converted)
+                for variant, n, converted in zip(
+                    self._variants, *self._arms[:, test].tolist(), strict=True
+                )
+                if n >= self._settings.minimum_listed
+            }
+            if len(arms) > 1:
+                found.append(_insight(self._tests[test], arms))
+        return AbTestInsights(test_insights=tuple(found), total_tests_analyzed=len(tests))
+
+
+def _channels(test: IntArray, channel: Coded) -> dict[int, set[str]]:
+    """The channels that the touches of each test went over, tests in order."""
+    names = ("", *channel.names)  # The first where none is known.
+    used: dict[int, set[str]] = {}
+    for both in np.unique(test * len(names) + channel.code + 1).tolist():
+        used.setdefault(both // len(names), set()).add(names[both % len(names)])
+    return used
+
+
+def _arms(touches: pl.DataFrame, met: IntArray, test: Coded, variant: Coded) -> IntArray:
+    """Leads that count and those of them that converted, shape (2, tests, variants).
+
+    Args:
+        touches: all of them.
+        met: rows of touches in a test, by test, lead and time.
+        test: of every touch.
+        variant: of every touch.
+    """
+    shape = (len(test.names), len(variant.names))
+    if not met.size:
+        return np.zeros((2, *shape), dtype=np.int64)
+    of_test, lead, arm = test.code[met], touches["lead"].to_numpy()[met], variant.code[met]
+    # One row a lead and test: its first touch.
+    begins = np.flatnonzero(
+        np.append(True, (of_test[1:] != of_test[:-1]) | (lead[1:] != lead[:-1]))
+    )
+    first = met[begins]
+    one_arm = np.minimum.reduceat(arm, begins) == np.maximum.reduceat(arm, begins)
+    counted = one_arm & touches["resolved"].to_numpy()[first]
+    won = (touches["label"] == Label.CONVERTED).to_numpy()[first]
+    cell = test.code[first] * shape[1] + variant.code[first]
+    size = shape[0] * shape[1]
+    return np.stack(
+        [
+            np.bincount(cell[rows], minlength=size).reshape(shape)
+            for rows in (counted, counted & won)
+        ]
+    )
 
 
 def _insight(test: str, arms: dict[str, Arm]) -> AbTestInsight:
