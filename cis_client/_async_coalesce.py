@@ -10,7 +10,6 @@ from typing import Final, Protocol
 
 from cis_client._gathering import (
     LEAD_BYTES_MOST,
-    WINDOW_SECONDS,
     Group,
     Outcome,
     failure_of,
@@ -26,6 +25,8 @@ from cis_client.v1.scoring_service_pb2 import ScoreLeadRequest
 PLACES: Final = 2
 """Calls of a kind that are under way, each by itself, before others wait. What is asked in one turn
 of the loop comes together without waiting."""
+WINDOW_SECONDS: Final = 0.0005
+"""Longest that a call waits for others; the clock of an event loop adds up to 1 ms."""
 WARM_SECONDS: Final = 0.002
 """How long after a batch the next call still expects others to come."""
 

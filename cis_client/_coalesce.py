@@ -10,7 +10,6 @@ from typing import Final, Protocol
 
 from cis_client._gathering import (
     LEAD_BYTES_MOST,
-    WINDOW_SECONDS,
     Again,
     Group,
     Outcome,
@@ -27,10 +26,12 @@ from cis_client.v1.scoring_service_pb2 import ScoreLeadRequest
 PLACES: Final = 8
 """Calls of a kind that are under way, each by itself, before others wait. With fewer, a handful of
 threads would wait for each other while the server is idle."""
+WINDOW_SECONDS: Final = 0.001
+"""Longest that a call waits for others."""
 WAKERS: Final = 2
 """Threads of a batch that are woken by the one that sent it. Each wakes another before it goes on:
 woken all at once, they would only queue for the interpreter, and sleep and wake once more there."""
-SLOW_SECONDS: Final = 0.002
+SLOW_SECONDS: Final = 0.004
 """How long a thread takes to wake where others keep the interpreter busy. Then all that are left
 are woken, so that they queue once together and not one after the other."""
 

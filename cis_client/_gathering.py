@@ -2,7 +2,7 @@
 
 A call that finds no other like it under way is sent at once, as itself: a lone caller pays nothing.
 While several are, calls gather; what has gathered leaves when one of those comes back, when it
-is a full batch, or when the first of them has waited `WINDOW_SECONDS`. So batches grow with the
+is a full batch, or when the first of them has waited for the window. So batches grow with the
 load by themselves: the busier the server, the longer an answer takes and the more have gathered.
 
 What a batch cannot tell apart is asked again alone, by its caller: a lead that failed, so that the
@@ -30,8 +30,6 @@ from cis_client.errors import (
 )
 from cis_client.v1.core_pb2 import LeadScore
 
-WINDOW_SECONDS: Final = 0.0005
-"""Longest that a call waits for others. The clock of an event loop adds up to 1 ms."""
 CALLS_MOST: Final = 256
 """Calls of a batch."""
 CALLS_LEAST: Final = 32
