@@ -18,6 +18,7 @@ import uuid
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import replace
+from functools import cache
 from importlib import metadata
 from pathlib import Path
 from typing import Any, Final
@@ -383,7 +384,9 @@ def _lineage(run: Run, dataset: Dataset, version: str) -> dict[str, Any]:
     }
 
 
+@cache
 def _version_of(library: str) -> str:
+    # Looked up in files: what was imported stays what it was when these change.
     try:
         return metadata.version(library)
     except metadata.PackageNotFoundError:
