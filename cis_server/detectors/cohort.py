@@ -59,17 +59,19 @@ def cohort(leads: pl.DataFrame, window: Window, settings: DetectorSettings) -> C
         "converted before their first contact": unprompted,
     }
     excluded: dict[str, int] = {}
-    for reason, holds in reasons.items():
-        kept = leads.filter(~holds.fill_null(False))
-        excluded[reason] = leads.height - kept.height
-        leads = kept
-    days = follow_up_days(leads.filter(converted).select(delay=delay)["delay"], window, settings)
+    left_out = leads.select(reason.fill_null(False).alias(name) for name, reason in reasons.items())
+    kept = pl.repeat(True, leads.height, dtype=pl.Boolean, eager=True)
+    for name in left_out.columns:
+        excluded[name] = int((kept & left_out[name]).sum())
+        kept &= ~left_out[name]
+    few = leads.select("contacted_at", "converted_at").filter(kept)
+    days = follow_up_days(few.filter(converted).select(delay=delay)["delay"], window, settings)
     followed = dt.timedelta(days=days)
-    old = leads.filter(contacted_at <= window.as_of - followed)
-    excluded[f"first contacted in the last {days} days"] = leads.height - old.height
+    old = leads.select((contacted_at <= window.as_of - followed).fill_null(False)).to_series()
+    excluded[f"first contacted in the last {days} days"] = int((kept & ~old).sum())
     success = converted & (delay <= followed)
     return Cohort(
-        leads=old.with_columns(converted=success.fill_null(False)),
+        leads=leads.filter(kept & old).with_columns(converted=success.fill_null(False)),
         follow_up_days=days,
         excluded=excluded,
     )

@@ -29,6 +29,7 @@ from dataclasses import dataclass, field, replace
 from enum import StrEnum
 from typing import Any, TypeVar
 
+import numpy as np
 import polars as pl
 
 from cis_server.detectors.cohort import Cohort, cohort, followed_touches
@@ -183,18 +184,23 @@ def population(dataset: Dataset, settings: DetectorSettings) -> Population:
     window = dataset.window
     # Rows are chosen by a few columns, and of the others only those that most detectors read are
     # taken along: a copy of a touch with all it has is what would take the memory.
+    activities = dataset.columns("activities", _DECIDING)
+    replies = _last_replies(activities, window.as_of)
     sent = (
-        dataset.columns(
-            "activities", ("lead_id", "activity_id", "action", "occurred_at", "converting")
-        )
+        activities.drop("replied_at")
         .with_columns(row=pl.int_range(pl.len(), dtype=pl.UInt32))
         .filter(pl.col("action") == Action.SENT.value, pl.col("occurred_at") <= window.as_of)
         .drop("action")
     )
-    labelled = _labelled(dataset, sent, settings)
+    del activities
+    labelled = _labelled(dataset, sent, replies, settings)
     outside = (pl.col("outcome_at") < window.start).fill_null(False)
     known = pl.col("label").is_in([Label.CONVERTED, Label.NOT_CONVERTED, Label.OPEN])
-    leads = labelled.filter(known & ~outside).sort("lead_id").with_row_index("lead")
+    kept = labelled.select(kept=known & ~outside)["kept"]
+    leads = dataset.leads.hstack(labelled).filter(kept)
+    if not leads["lead_id"].is_sorted():
+        leads = leads.sort("lead_id")
+    leads = leads.with_row_index("lead")
     activity, touches = _touches(sent, leads, dataset, settings)
     counts = touches.group_by("lead").agg(touches=pl.len())
     leads = leads.join(counts, on="lead", how="left", maintain_order="left").with_columns(
@@ -234,16 +240,22 @@ def _count(frame: pl.DataFrame, condition: pl.Expr) -> int:
     return int(frame.select(condition.sum()).item())
 
 
-def _labelled(dataset: Dataset, sent: pl.DataFrame, settings: DetectorSettings) -> pl.DataFrame:
-    as_of = dataset.window.as_of
-    seen = sent.group_by("lead_id").agg(
-        first_touch_at=pl.col("occurred_at").min(), last_touch_at=pl.col("occurred_at").max()
-    )
-    replies = (
-        dataset.columns("activities", ("lead_id", "replied_at"))
+def _last_replies(activities: pl.DataFrame, as_of: dt.datetime) -> pl.DataFrame:
+    return (
+        activities.select("lead_id", "replied_at")
         .filter(pl.col("replied_at") <= as_of)
         .group_by("lead_id")
         .agg(last_reply_at=pl.col("replied_at").max())
+    )
+
+
+def _labelled(
+    dataset: Dataset, sent: pl.DataFrame, replies: pl.DataFrame, settings: DetectorSettings
+) -> pl.DataFrame:
+    """`contacted_at`, `label` and `outcome_at` of each lead of the dataset, in its order."""
+    as_of = dataset.window.as_of
+    seen = sent.group_by("lead_id").agg(
+        first_touch_at=pl.col("occurred_at").min(), last_touch_at=pl.col("occurred_at").max()
     )
     completed = pl.when(pl.col("sequence_completed_at") <= as_of).then(
         pl.col("sequence_completed_at")
@@ -255,8 +267,9 @@ def _labelled(dataset: Dataset, sent: pl.DataFrame, settings: DetectorSettings) 
     last_word = pl.max_horizontal("last_touch_at", "last_reply_at", "completed_at")
     label = _label(as_of, settings, last_word)
     return (
-        dataset.leads.join(seen, on="lead_id", how="left")
-        .join(replies, on="lead_id", how="left")
+        dataset.leads.select(_TELLING)
+        .join(seen, on="lead_id", how="left", maintain_order="left")
+        .join(replies, on="lead_id", how="left", maintain_order="left")
         .with_columns(completed_at=completed, contacted_at=contacted)
         .with_columns(label=label)
         .with_columns(
@@ -265,8 +278,17 @@ def _labelled(dataset: Dataset, sent: pl.DataFrame, settings: DetectorSettings) 
             .when(pl.col("label") == Label.NOT_CONVERTED)
             .then(pl.coalesce("completed_at", "last_touch_at", "contacted_at"))
         )
-        .drop("first_touch_at", "last_touch_at", "last_reply_at", "completed_at")
+        .select("contacted_at", "label", "outcome_at")
     )
+
+
+_DECIDING = ("lead_id", "activity_id", "action", "occurred_at", "converting", "replied_at")
+"""Columns of activities that decide which leads and touches are part of a run."""
+_TELLING = (
+    *("lead_id", "status", "unsubscribed", "rejection_reason", "sequence_completed_at"),
+    *("first_contacted_at", "converted_at"),
+)
+"""Columns of leads that tell how one stands."""
 
 
 def _label(as_of: dt.datetime, settings: DetectorSettings, last_word: pl.Expr) -> pl.Expr:
@@ -324,7 +346,7 @@ def _touches(
     precision = pl.col("time_precision")
     touches = (
         touches.with_columns(
-            position=pl.int_range(1, pl.len() + 1).over("lead"),
+            position=_positions(touches["lead"]),
             resolved=older,
             success=converted & pl.col("converting").fill_null(False),
             hour_known=precision.is_in([value.value for value in HOUR_PRECISE])
@@ -338,6 +360,14 @@ def _touches(
         .drop("time_precision", "converting", "local_hour", "local_weekday")
     )
     return chosen["row"], touches
+
+
+def _positions(lead: pl.Series) -> pl.Series:
+    """1, 2, ... within each lead, whose touches stand together."""
+    of = lead.to_numpy()
+    begins = np.append(True, of[1:] != of[:-1])[: of.size]
+    place = np.arange(of.size)
+    return pl.Series(place - np.maximum.accumulate(np.where(begins, place, 0)) + 1)
 
 
 _READ = ("channel", "touch_number", "time_precision", "local_hour", "local_weekday")
