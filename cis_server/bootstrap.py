@@ -60,6 +60,10 @@ if TYPE_CHECKING:
 _LOAD_SECONDS = 60.0
 """Longest wait for the first snapshot before the process gives up and is started anew."""
 
+_LOOK_SECONDS = 0.5
+"""A signal that comes when the main thread is about to wait does not end its waiting, which on one
+core, where another thread may go first at that very moment, is no rarity: so it looks again."""
+
 _WAITING_CALLERS = 6
 """Of the eight threads that score, two always find their answers in memory."""
 
@@ -390,7 +394,7 @@ def serve_until_stopped(
     gc.enable()
     server.serve()
     on_serving()
-    while not stop.wait(3600.0):
+    while not stop.wait(_LOOK_SECONDS):
         pass
     structlog.get_logger("cis").info("draining", grace_seconds=grace_seconds)
     server.stop(grace_seconds)
