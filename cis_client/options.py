@@ -72,11 +72,11 @@ class ClientOptions:
     process of the server are needed to reach nearly all of them."""
     coalesce: bool = False
     """Whether calls of ``score_lead`` that are made at the same moment travel as one
-    ``BatchScoreLeads``. A call that finds none under way is sent at once; later ones wait for it,
-    or for half a millisecond at most. Each keeps its own deadline, answer and error. Only calls
-    that differ in nothing but the lead share a batch (an ``as_of_time`` that is taken from the
-    clock for every call keeps them apart), and one with a ``request_id`` of its own travels alone,
-    because the server logs one id for a batch."""
+    ``BatchScoreLeads``. A call that finds none under way is sent at once; while several are, later
+    ones wait for one to come back, or for about a millisecond at most. Each keeps its own deadline,
+    answer and error. Only calls that differ in nothing but the lead share a batch (an
+    ``as_of_time`` that is taken from the clock for every call keeps them apart), and one with a
+    ``request_id`` of its own travels alone, because the server logs one id for a batch."""
     max_message_bytes: int = 16 * 1024 * 1024
     """Largest message sent or received; the server's own limit has the same default."""
 
