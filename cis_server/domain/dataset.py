@@ -151,7 +151,9 @@ class Dataset:
             names: of columns.
             rows: whole numbers from 0, in the order wanted.
         """
-        return self.columns(frame, names)[rows]
+        table = self.columns(frame, names)
+        # Without columns a frame has no rows to choose from.
+        return table[rows] if table.columns else table
 
     def pieces(self, frame: str, names: Iterable[str], rows: pl.Series) -> Iterator[pl.DataFrame]:
         """The parts of `rows` in order, for columns too large to be held as a whole.

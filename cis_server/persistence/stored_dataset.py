@@ -105,7 +105,7 @@ class StoredDataset(Dataset):
             return super().rows(frame, names, rows)
         order = None if rows.is_sorted() else rows.arg_sort()
         found = pl.concat(self._slices(frame, names, rows if order is None else rows[order]))
-        return found if order is None else found[order.arg_sort()]
+        return found if order is None or not found.columns else found[order.arg_sort()]
 
     def pieces(self, frame: str, names: Iterable[str], rows: pl.Series) -> Iterator[pl.DataFrame]:
         """The parts of `rows` in order; of a large frame one for every `SLICE` of its rows."""
@@ -120,10 +120,9 @@ class StoredDataset(Dataset):
         import polars as pl
 
         height, known = self._large[frame]
-        table = pl.scan_parquet(self.place / f"{frame}.parquet").select(
-            [name for name in names if name in known]
-        )
-        if not len(ascending):
+        wanted = [name for name in names if name in known]
+        table = pl.scan_parquet(self.place / f"{frame}.parquet").select(wanted)
+        if not wanted or not len(ascending):
             yield table.slice(0, 0).collect()
             return
         edges = list(range(0, height, SLICE))

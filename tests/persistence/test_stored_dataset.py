@@ -49,6 +49,8 @@ def test_rows_and_columns_are_those_of_the_frames(plain: Dataset, tmp_path: Path
             pieces = list(stored.pieces(name, wanted, inside))
             assert pl.concat(pieces).equals(found)
             assert len(pieces) == 1 or max(map(len, pieces)) <= 100
+    assert stored.rows("activities", ["no such column"], every).equals(pl.DataFrame())
+    assert plain.rows("activities", ["no such column"], every).equals(pl.DataFrame())
     for name in FRAMES:
         assert stored.height(name) == plain.height(name)
         assert getattr(stored, name).equals(getattr(plain, name))
