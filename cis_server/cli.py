@@ -273,7 +273,9 @@ def _load_for_rpc(settings: Settings) -> None:
     gc.disable()
     bound_arenas()
     from cis_server import bootstrap  # noqa: F401 - to have it
+    from cis_server.rpc.services.warm_up import warm_up
 
+    warm_up()
     gc.freeze()
 
 
