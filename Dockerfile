@@ -21,7 +21,7 @@ ENV PATH=/opt/cis/bin:$PATH \
     CIS_DATA_DIR=/var/lib/cis
 USER cis
 # Compiled kernels travel with the image; on another kind of processor they are compiled again.
-RUN NUMBA_CACHE_DIR=/var/lib/cis/numba python -c "from cis_server.scoring.kernel import warm_up; warm_up(); from cis_server.rpc.services.column_batches import checked_column_batches; checked_column_batches()"
+RUN NUMBA_CACHE_DIR=/var/lib/cis/numba python -c "import cis_server.stats.counting, cis_server.stats.kernels, cis_server.stats.keyed_values; from cis_server.scoring.kernel import warm_up; warm_up(); from cis_server.rpc.services.column_batches import checked_column_batches; checked_column_batches()"
 VOLUME /var/lib/cis
 EXPOSE 50051 8080
 STOPSIGNAL SIGTERM
