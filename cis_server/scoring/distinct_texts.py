@@ -11,12 +11,12 @@ import threading
 from collections import OrderedDict
 from collections.abc import Callable, Hashable, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Final, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from cis_server.scoring.text_kernel import intern_rows
+from cis_server.scoring.text_kernel import intern_rows, number_distinct
 
 LONGEST: Final = 200
 """Bytes; longer texts are judged each time they come, as they seldom come again."""
@@ -25,8 +25,8 @@ MOST_BYTES: Final = 1 << 20
 MOST_JUDGES: Final = 32
 """Ways of judging that are remembered: profiles of different clients, say."""
 
-_ROWS_AT_ONCE: Final = 4096
-"""So few that the texts of all of them fit into an empty table."""
+MOST_ROWS: Final = 4096
+"""Rows gone through at once, so few that the texts of all of them fit into an empty table."""
 _UNJUDGED: Final = int(np.iinfo(np.int64).min)
 
 Judge = Callable[[str], int]
@@ -67,6 +67,24 @@ class RepeatedTexts(TextColumn):
     """Shape (n,), which of them each text is."""
 
 
+class Distinct(NamedTuple):
+    """The distinct values of n rows, m of them, in order of arrival."""
+
+    first: NDArray[np.int64]
+    """Shape (m,): a row that holds each."""
+    places: NDArray[np.int64]
+    """Shape (n,): which of them each row holds."""
+
+
+def distinct_integers(values: NDArray[np.int64]) -> Distinct:
+    """Number the values of n rows, shape (n,), C order."""
+    n = len(values)
+    slots = np.full(1 << max(2 * n, 1).bit_length(), -1, dtype=np.int64)
+    first, places = np.empty((2, n), dtype=np.int64)
+    count = number_distinct(values, slots, first, places)
+    return Distinct(first[:count], places)
+
+
 def text_column_of(texts: Sequence[str]) -> TextColumn:
     """A column of texts."""
     encoded = [text.encode() for text in texts]
@@ -90,6 +108,7 @@ class DistinctTexts:
         self._offsets = np.zeros(MOST_TEXTS + 1, dtype=np.int64)
         self._arena = np.empty(MOST_BYTES, dtype=np.uint8)
         self._count = np.ones(1, dtype=np.int64)  # number 0 is the empty text
+        self._texts: dict[int, str] = {0: ""}
         self._judged: OrderedDict[Hashable, NDArray[np.int64]] = OrderedDict()
 
     def judged(
@@ -110,11 +129,43 @@ class DistinctTexts:
             return self.judged(column.values, judge, key, missing=missing)[column.places]
         values = np.empty(len(column), dtype=np.int64)
         with self._lock:
-            for first in range(0, len(column), _ROWS_AT_ONCE):
-                rows = slice(first, first + _ROWS_AT_ONCE)
+            for first in range(0, len(column), MOST_ROWS):
+                rows = slice(first, first + MOST_ROWS)
                 part = TextColumn(column.data, column.start[rows], column.stop[rows])
                 self._fill(part, judge, key, missing, values[rows])
         return values
+
+    def distinct(self, column: TextColumn) -> tuple[list[str], NDArray[np.int64]]:
+        """The distinct texts of n rows.
+
+        Args:
+            column: at most `MOST_ROWS` rows. A text that is longer than most counts for itself.
+
+        Returns:
+            The texts, m of them; which of them each row holds, shape (n,).
+        """
+        n = len(column)
+        if n > MOST_ROWS:
+            raise ValueError(f"{n} rows, more than {MOST_ROWS}")
+        numbers = np.empty(n, dtype=np.int64)
+        with self._lock:
+            if self._interned(column, numbers) < n:
+                self._forget()
+                self._interned(column, numbers)
+            alone = np.flatnonzero(numbers < 0)
+            numbers[alone] = -1 - alone
+            first, places = distinct_integers(numbers)
+            found = zip(numbers[first].tolist(), first.tolist(), strict=True)
+            return [
+                self._text(number) if number >= 0 else column.text(row) for number, row in found
+            ], places
+
+    def _text(self, number: int) -> str:
+        known = self._texts.get(number)
+        if known is None:
+            held = self._arena[self._offsets[number] : self._offsets[number + 1]]
+            known = self._texts[number] = held.tobytes().decode()
+        return known
 
     def _fill(
         self,
@@ -132,8 +183,7 @@ class DistinctTexts:
         values[:] = known[numbers]  # what was left alone, -1, reads the spare last entry
         if values.min(initial=0) == _UNJUDGED:
             for number in np.unique(numbers[values == _UNJUDGED]).tolist():
-                held = self._arena[self._offsets[number] : self._offsets[number + 1]]
-                known[number] = judge(held.tobytes().decode())
+                known[number] = judge(self._text(number))
             values[:] = known[numbers]
         if numbers.min(initial=0) < 0:
             for row in np.flatnonzero(numbers < 0).tolist():
@@ -170,4 +220,5 @@ class DistinctTexts:
     def _forget(self) -> None:
         self._slots.fill(-1)
         self._count[0] = 1
+        self._texts = {0: ""}
         self._judged.clear()

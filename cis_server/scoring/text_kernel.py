@@ -340,6 +340,36 @@ def intern_rows(
     return len(start)
 
 
+@compiled(numba.int64(PLACES, INTEGERS, INTEGERS, INTEGERS))
+def number_distinct(
+    values: Places, slots: NDArray[np.int64], first: NDArray[np.int64], out: NDArray[np.int64]
+) -> Integer:
+    """Number the distinct values of n integers in order of arrival.
+
+    Args:
+        values: shape (n,).
+        slots: open addressing, -1 everywhere; its length is a power of two above n.
+        first: shape (n,), takes the row at which each was met first.
+        out: shape (n,), takes the number of each row.
+
+    Returns:
+        How many there are.
+    """
+    mask = np.uint64(len(slots) - 1)
+    count = np.int64(0)
+    for i in range(len(values)):
+        mixed = np.uint64(values[i]) * np.uint64(0x9E3779B97F4A7C15)  # Fibonacci hashing
+        place = np.int64((mixed ^ (mixed >> np.uint64(32))) & mask)
+        while slots[place] >= 0 and values[first[slots[place]]] != values[i]:
+            place = np.int64((np.uint64(place) + np.uint64(1)) & mask)
+        if slots[place] < 0:
+            slots[place] = count
+            first[count] = i
+            count += 1
+        out[i] = slots[place]
+    return count
+
+
 @compiled(numba.void(BYTES, PLACES, PLACES, INTEGERS))
 def email_shapes(data: Bytes, start: Places, stop: Places, out: NDArray[np.int64]) -> None:
     """`email_shape` of each row."""
@@ -359,6 +389,20 @@ def profile_shapes(data: Bytes, start: Places, stop: Places, out: NDArray[np.int
     """`profile_shape` of each row."""
     for i in range(len(start)):
         out[i] = profile_shape(data, start[i], stop[i])
+
+
+@compiled(numba.void(BYTES, PLACES, PLACES, INTEGERS))
+def filled_rows(data: Bytes, start: Places, stop: Places, out: NDArray[np.int64]) -> None:
+    """`cis_server.scoring.contacts.is_filled` of each row."""
+    for i in range(len(start)):
+        out[i] = 0
+        for place in range(start[i], stop[i]):
+            byte = data[place]
+            if byte >= 128:
+                out[i] = ASK
+            elif not is_space(byte):
+                out[i] = 1
+                break
 
 
 @compiled(numba.void(BYTES, PLACES, PLACES, INTEGERS))

@@ -143,19 +143,15 @@ def _handler(bodies: Sequence[bytes], full: Sequence[bytes]) -> Iterator[Figure]
             store_seconds=0.25,
         )
 
-        def basic(body: bytes, of: ScoringContext = context) -> object:
+        def handle(body: bytes, of: PreparedScoring = prepared) -> object:
             batch = columns.read(body)
             return None if batch is None else columns.answer(batch, of)
-
-        def in_full(body: bytes, of: PreparedScoring = prepared) -> object:
-            batch = columns.read(body)
-            return None if batch is None else columns.answer_in_full(batch, of)
 
         def reference(body: bytes, of: BatchScoring = clear) -> object:
             request = scoring.BatchScoreLeadsRequest.FromString(body)
             return of.scored(request, nothing).SerializeToString()
 
-        for view, handle, those in (("basic", basic, bodies), ("full", in_full, full)):
+        for view, those in (("basic", bodies), ("full", full)):
             slow = min(_microseconds(reference, those[:1]) for _ in range(2))
             yield Figure(
                 f"{view} view, CPU a lead, {name}",

@@ -13,6 +13,7 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.compute as pc
 import pytest
+from every_feature import every_feature_model
 from running_server import make_client, wait_until
 from sqlalchemy import Engine
 from table_leads import message, row, table
@@ -24,67 +25,14 @@ from cis_client.v1 import admin_service_pb2 as admin
 from cis_client.v1 import core_pb2 as core
 from cis_client.v1 import learning_service_pb2 as learning
 from cis_client.v1 import scoring_service_pb2 as scoring
-from cis_server.domain.propensity import (
-    MISSING_LEVEL,
-    OTHER_LEVEL,
-    CategoricalFeature,
-    FeatureSpace,
-    NumericFeature,
-    PropensityModel,
-)
 from cis_server.domain.registry import ModelKind, NewModel
 from cis_server.domain.weights import COMPONENTS, Weights
 from cis_server.persistence.connections import make_engine, tenant
 from cis_server.persistence.models import insert_model
 from cis_server.rpc.services.score_table import MOST_TABLES
-from cis_server.scoring.features import FIXED_FEATURES
 
 AS_OF = dt.datetime(2026, 3, 2, tzinfo=dt.UTC)
 LEADS = 10_000
-
-
-def model(seed: int) -> dict[str, Any]:
-    """A propensity model that reads every feature there is, and two attributes."""
-    chance = random.Random(seed)
-    words = {
-        "title": ("founder & ceo", "vp sales"),
-        "title_level": ("vp", "manager", OTHER_LEVEL, MISSING_LEVEL),
-        "title_function": ("sales", OTHER_LEVEL),
-        "industry": ("software", "banking", OTHER_LEVEL, MISSING_LEVEL),
-        "size_range": ("1-5", "16-30", "501+", MISSING_LEVEL),
-        "seniority": ("vp", OTHER_LEVEL),
-        "country": ("us", "de", OTHER_LEVEL),
-        "email_status": ("verified", "invalid"),
-        "has_email": ("yes",),
-        "has_phone": ("yes",),
-        "has_linkedin": ("yes",),
-        "hiring": ("yes", MISSING_LEVEL),
-        "role_age": ("0-89 days", "720+ days", MISSING_LEVEL),
-        "funding_age": ("90-179 days", MISSING_LEVEL),
-        "attribute:segment": ("gold", "silver", OTHER_LEVEL, MISSING_LEVEL),
-    }
-    features = [
-        CategoricalFeature(name, words[name], "no" if name.startswith("has") else "")
-        if name in words
-        else NumericFeature(name, chance.random(), 500.0 if ":" in name else 0.3, True)
-        for name in (*FIXED_FEATURES, "attribute:segment", "attribute:seats")
-    ]
-    space = FeatureSpace(tuple(features))
-    n = space.width + 1
-    root = [[chance.gauss(0, 0.1) for _ in range(n)] for _ in range(n)]
-    covariance = tuple(
-        tuple(sum(a * b for a, b in zip(one, other, strict=True)) for other in root) for one in root
-    )
-    return PropensityModel(
-        version="",
-        target="converted",
-        space=space,
-        intercept=-1.5,
-        coefficients=tuple(chance.gauss(0, 0.5) for _ in range(n - 1)),
-        covariance=covariance,
-        calibration_intercept=0.2,
-        calibration_slope=0.9,
-    ).to_json()
 
 
 @pytest.fixture(scope="module")
@@ -127,7 +75,11 @@ def acme(api: Client, engine: Engine, sql: Callable[..., Any]) -> str:
                 connection, "acme", NewModel(kind=ModelKind.WEIGHTS, content=weights.as_dict())
             )
         for seed in (1, 2):
-            new = NewModel(kind=ModelKind.PROPENSITY, content=model(seed), target="converted")
+            new = NewModel(
+                kind=ModelKind.PROPENSITY,
+                content=every_feature_model(seed).to_json(),
+                target="converted",
+            )
             insert_model(connection, "acme", new)
     found = api.list_models(learning.ListModelsRequest(client_id="acme")).models
     for version, share in _promotions([each.model_version for each in found]):

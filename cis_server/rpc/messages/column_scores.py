@@ -25,8 +25,8 @@ from cis_server.scoring.distinct_texts import TextColumn
 from cis_server.scoring.score_wire_kernel import LEFT_OUT, ROOM, WHOLE, write_scores
 from cis_server.serving.scoring_answers import ScoringContext
 
-_TIER_NUMBERS: Final = np.array([TIER_NUMBER[tier] for tier in sorted(Tier)], dtype=np.int64)
-_GATE_PIECES: Final = tuple(
+TIER_NUMBERS: Final = np.array([TIER_NUMBER[tier] for tier in sorted(Tier)], dtype=np.int64)
+GATE_PIECES: Final = tuple(
     b""
     if gate is None
     else core_pb2.LeadScore(suppressed=True, suppression_reason=gate.value).SerializeToString()
@@ -52,10 +52,10 @@ def basic_scores(
         others: leads that were not scored here: the whole serialised `LeadScore`, or None for one
             that has none.
     """
-    pieces = list(_GATE_PIECES)
+    pieces = list(GATE_PIECES)
     for context in contexts:
         pieces += _ends(context, tells_model=context.model_info is not contexts[0].model_info)
-    score, last = scored.score, len(_GATE_PIECES) + 2 * groups
+    score, last = scored.score, len(GATE_PIECES) + 2 * groups
     middle = scored.gates
     if others:
         score, middle = score.copy(), middle.copy()
@@ -76,10 +76,10 @@ def basic_scores(
         lead_ids.start,
         lead_ids.stop,
         score,
-        _TIER_NUMBERS[scored.tier],
+        TIER_NUMBERS[scored.tier],
         middle,
         last,
-        _chances(scored),
+        chance_bytes(scored),
         np.frombuffer(b"".join(pieces), dtype=np.uint8),
         ends,
         out,
@@ -100,7 +100,7 @@ def _ends(context: ScoringContext, *, tells_model: bool) -> tuple[bytes, bytes]:
     return probability, told.SerializeToString()
 
 
-def _chances(scored: ScoredColumns) -> NDArray[np.uint8]:
+def chance_bytes(scored: ScoredColumns) -> NDArray[np.uint8]:
     """Probability, low and high of each lead as bytes, shape (n, 24)."""
     n = len(scored.score)
     if scored.probabilities is None:

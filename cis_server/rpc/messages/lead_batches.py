@@ -23,7 +23,13 @@ from cis_server.domain.vocabulary import EmailStatus, LeadStatus
 from cis_server.rpc.messages.values import number_of
 from cis_server.rpc.rule_table import RULES
 from cis_server.rpc.rules import Entries, Items, Number, Text, iso_date, zone
-from cis_server.scoring.columns import EMAIL_STATUSES, LEAD_STATUSES, LeadColumns, TextTables
+from cis_server.scoring.columns import (
+    EMAIL_STATUSES,
+    LEAD_STATUSES,
+    Integers,
+    LeadColumns,
+    TextTables,
+)
 from cis_server.scoring.distinct_texts import TextColumn
 from cis_server.scoring.lead_wire_kernel import Kind, read_leads, split_fields
 from cis_server.scoring.text_kernel import NO_DATE
@@ -100,19 +106,25 @@ def batch_request(body: bytes) -> LeadBatch | None:
     return LeadBatch(body, data, begin[:count], end[:count], head)
 
 
-def lead_columns(
-    batch: LeadBatch, tables: TextTables, attributes: Sequence[str] = ()
-) -> tuple[LeadColumns, NDArray[np.bool_]]:
+@dataclass(frozen=True, slots=True)
+class ReadLeads:
+    """The leads of a batch, n of them."""
+
+    columns: LeadColumns
+    regular: NDArray[np.bool_]
+    """Shape (n,): those that are certain to be valid. Of the others the columns hold nothing."""
+    postal_address: TextColumn
+    call_register_listed: Integers
+    """1, 0, or -1 for unknown, shape (n,)."""
+
+
+def lead_columns(batch: LeadBatch, tables: TextTables, attributes: Sequence[str] = ()) -> ReadLeads:
     """The leads of a batch as columns.
 
     Args:
         batch: n leads.
         tables: the texts met so far.
         attributes: keys of the attributes that are wanted.
-
-    Returns:
-        The columns, and which leads are regular, shape (n,): those are certain to be valid. Of the
-        others the columns hold nothing.
     """
     n = len(batch)
     texts = np.zeros((2, len(_TEXTS), n), dtype=np.int64)
@@ -136,6 +148,7 @@ def lead_columns(
         numbers,
         regular,
     )
+    numbers[:, regular == 0] = _ABSENT[:, None]
     fields: dict[str, Any] = {
         name: TextColumn(batch.data, texts[0, place], texts[1, place])
         for place, name in enumerate(_TEXTS)
@@ -143,6 +156,7 @@ def lead_columns(
     fields.update(zip(_NUMBERS, numbers, strict=True))
     fields["email_status"] = _EMAIL_STATUS[fields["email_status"]]
     fields["status"] = _LEAD_STATUS[fields["status"]]
+    postal, listed = fields.pop("postal_address"), fields.pop("call_register_listed")
     known_zone = tables.zones.judged(fields.pop("timezone"), _is_zone, "zone", missing=1)
     columns = LeadColumns(
         **fields,
@@ -151,7 +165,7 @@ def lead_columns(
             for place, key in enumerate(attributes)
         },
     )
-    return columns, (regular & known_zone) == 1
+    return ReadLeads(columns, (regular & known_zone) == 1, postal, listed)
 
 
 _TEXTS: Final = (
@@ -166,6 +180,7 @@ _TEXTS: Final = (
     "industry",
     "country",
     "timezone",
+    "postal_address",
 )
 _NUMBERS: Final = (
     "email_status",
@@ -178,8 +193,9 @@ _NUMBERS: Final = (
     "bounce_count",
     "unsubscribed",
     "do_not_contact",
+    "call_register_listed",
 )
-_ABSENT: Final = np.array([0, -1, NO_DATE, 0, NO_DATE, -1, 0, 0, -1, -1], dtype=np.int64)
+_ABSENT: Final = np.array([0, -1, NO_DATE, 0, NO_DATE, -1, 0, 0, -1, -1, -1], dtype=np.int64)
 """What a number that is not in the message means; of enumerations the number 0."""
 _LONGEST_ZONE: Final = 64
 """Longer names are left to the rules, which know none of them."""

@@ -83,12 +83,6 @@ _facts: Final = attrgetter(
     *("founded_year", "revenue", "total_funding"),
     *("employment_history", "technologies", "attributes"),
 )
-_told: Final = attrgetter(
-    *("lead_id", "title", "seniority", "industry", "employee_count", "country"),
-    *("employment_start_date", "latest_funding_date", "is_hiring", "email_status"),
-    *("call_register_listed", "postal_address"),
-)
-"""What `LeadScoreWriter.write_checked` reads."""
 _FINITE: Final = sys.float_info.max
 _EMAIL_STATUSES: Final = frozenset(core_pb2.EmailStatus.values())
 _LEAD_STATUSES: Final = frozenset(core_pb2.LeadStatus.values())
@@ -128,27 +122,34 @@ class PreparedScoring:
     Attributes:
         context: as gathered.
         only: the writer of every lead; None during a rollout.
+        tables: what is kept by value.
     """
 
-    __slots__ = ("_parts", "_tables", "context", "only")
+    __slots__ = ("_parts", "context", "only", "tables")
 
     def __init__(self, context: ScoringContext, tables: LeadTables) -> None:
         self.context = context
-        self._tables = tables
+        self.tables = tables
         self.only = LeadScoreWriter(context, tables) if context.rollout is None else None
         self._parts: dict[tuple[bool, bool], LeadScoreWriter] = {}
 
     def writer(self, lead_id: str) -> LeadScoreWriter:
         """What writes the score of this lead: during a rollout one of several, else the same."""
-        return self.only if self.only is not None else self._of_rollout(lead_id)
-
-    def _of_rollout(self, lead_id: str) -> LeadScoreWriter:
+        if self.only is not None:
+            return self.only
         rollout = self.context.rollout
         assert rollout is not None
-        parts = rollout.parts(lead_id)
+        return self.of_parts(rollout.parts(lead_id))
+
+    def of_parts(self, parts: tuple[bool, bool]) -> LeadScoreWriter:
+        """The writer of the leads with these `ScoringRollout.parts`."""
+        if self.only is not None:
+            return self.only
+        rollout = self.context.rollout
+        assert rollout is not None
         known = self._parts.get(parts)
         if known is None:
-            known = LeadScoreWriter(rollout.applied(self.context, parts), self._tables)
+            known = LeadScoreWriter(rollout.applied(self.context, parts), self.tables)
             self._parts[parts] = known
         return known
 
@@ -159,24 +160,26 @@ class LeadScoreWriter:
     Attributes:
         context: what the leads are scored with; has no rollout.
         model: the field `LeadScore.model`, serialised: what told the weights.
+        probability: writes the field `LeadScore.conversion_probability`; None without a model.
+        channels: `Reached` -> the fields `tier_channels` and `channels`, serialised.
     """
 
     __slots__ = (
-        "_channels",
         "_competitors",
         "_countries",
         "_fundings",
         "_industries",
         "_lists",
         "_parts",
-        "_probability",
         "_roles",
         "_sizes",
         "_suppression",
         "_tables",
         "_titles",
+        "channels",
         "context",
         "model",
+        "probability",
     )
 
     def __init__(self, context: ScoringContext, tables: LeadTables) -> None:
@@ -191,14 +194,19 @@ class LeadScoreWriter:
         self._parts = tables.parts[context.weights]
         self._suppression, self._lists = context.suppression, len(context.suppression) > 0
         self._competitors = competitor_set(context.competitor_domains)
-        self._probability = (
+        self.probability = (
             ProbabilityWriter(context.model, context.model_version, context.as_of, tables.budget)
             if context.model is not None
             else None
         )
-        self._channels: Mapping[Reached, bytes] = Memo(
+        self.channels: Mapping[Reached, bytes] = Memo(
             lambda reached: _channels_piece(reached, context.tier_channels), tables.budget
         )
+
+    @property
+    def weights(self) -> bytes:
+        """The field `LeadScore.weights`, serialised."""
+        return self._parts.weights
 
     def write(self, lead: core_pb2.Lead) -> WrittenScore | None:
         """The score of a lead.
@@ -213,17 +221,6 @@ class LeadScoreWriter:
             return self._written(lead)
         except IrregularError:
             return None
-
-    def write_checked(self, lead: core_pb2.Lead, found: FoundFacts) -> WrittenScore:
-        """`write` of a lead that is known to break no rule.
-
-        Args:
-            lead: as the caller sent it.
-            found: what is known of it already.
-        """
-        told = _told(lead)
-        hiring = told[8] or (False if lead.HasField("is_hiring") else None)
-        return self._looked_up(told, hiring, found, lead)
 
     def _written(self, lead: core_pb2.Lead) -> WrittenScore:
         # One long function: calling ten small ones would cost as much as what they do.
@@ -335,7 +332,7 @@ class LeadScoreWriter:
         """The score of a checked lead.
 
         Args:
-            told: what `_told` reads.
+            told: its id, texts and dates that are looked up, see `_written`.
             hiring: None when it is not known.
             found: what was made out.
             lead: for its attributes.
@@ -379,7 +376,7 @@ class LeadScoreWriter:
             inputs.risk[bounced, unsubscribed, competitor, heading[3]],
         )
         probability = b""
-        if self._probability is not None:
+        if self.probability is not None:
             facts = (
                 title,
                 industry,
@@ -395,7 +392,7 @@ class LeadScoreWriter:
                 funded,
                 *[part[0] for part in parts],
             )
-            probability = self._probability.field(facts, lead.attributes)
+            probability = self.probability.field(facts, lead.attributes)
         return self._assembled(
             lead_id.encode(),
             parts,
@@ -449,7 +446,7 @@ class LeadScoreWriter:
             b"\x31" + float64(total) if total else b"",
             self._parts.weights,
             _GATE[gate],
-            self._channels[tier, contact],
+            self.channels[tier, contact],
             probability,
         ]
         factors = self._parts.gains

@@ -6,7 +6,7 @@ import datetime as dt
 from collections.abc import Mapping
 
 from cis_server.domain.weights import DEFAULT_WEIGHTS, Weights
-from cis_server.rpc.messages.score_parts import PartTables
+from cis_server.rpc.messages.score_parts import PartTables, RankedParts, ranked_parts
 from cis_server.rpc.messages.signals import (
     DaySignals,
     ProfileSignals,
@@ -31,9 +31,20 @@ class LeadTables:
         days: the day ages are counted to -> `DaySignals`.
         profiles: prepared profile -> `ProfileSignals`.
         parts: weights -> `PartTables`.
+        ranked: weights -> `RankedParts`.
     """
 
-    __slots__ = ("budget", "dates", "days", "names", "parts", "profiles", "titles", "zones")
+    __slots__ = (
+        "budget",
+        "dates",
+        "days",
+        "names",
+        "parts",
+        "profiles",
+        "ranked",
+        "titles",
+        "zones",
+    )
 
     def __init__(self, budget: MemoBudget) -> None:
         self.budget = budget
@@ -52,5 +63,6 @@ class LeadTables:
         self.parts: Mapping[Weights, PartTables] = Memo(
             lambda weights: PartTables(weights, budget), budget
         )
+        self.ranked: Mapping[Weights, RankedParts] = Memo(ranked_parts, budget)
         # What is the same for all weights is worked out now, not at the first call.
         self.parts[DEFAULT_WEIGHTS]

@@ -11,7 +11,10 @@ import datetime as dt
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from operator import itemgetter
-from typing import Any, Final, NamedTuple
+from typing import Any, Final, NamedTuple, TypeAlias
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cis_client.v1 import core_pb2
 from cis_server.domain.lead import Lead
@@ -65,6 +68,21 @@ class _Encoded(NamedTuple):
     value: float
     piece: bytes
     """A `ConversionProbability.factors` entry, empty when the value does nothing."""
+
+
+DistinctFacts: TypeAlias = tuple[Sequence[Any], NDArray[np.int64]]
+"""The distinct values of a fact of n leads, at least one; which of them each has, shape (n,)."""
+
+
+class ProbabilityColumns(NamedTuple):
+    """The features of n leads, F of them, as entries."""
+
+    features: NDArray[np.int64]
+    """Shape (n, F): the entry of each."""
+    weakness: NDArray[np.float64]
+    """Of each entry: factors are told in this order, zeros not at all."""
+    pieces: list[bytes]
+    """What is told of each entry."""
 
 
 class ProbabilityWriter:
@@ -133,6 +151,42 @@ class ProbabilityWriter:
             )
         )
         return delimited(12, payload)
+
+    def columns(
+        self, facts: Mapping[str, DistinctFacts], attributes: Mapping[str, DistinctFacts], n: int
+    ) -> ProbabilityColumns:
+        """What the features of n leads do.
+
+        Args:
+            facts: field of `LeadFacts` -> its values.
+            attributes: key -> its values, empty where there is none; those the model reads.
+            n: how many leads.
+        """
+        entries = list(self._blank)
+        features = np.repeat(np.arange(len(entries))[None], n, axis=0)
+        for place, memo in self._facts:
+            values, rows = facts[LeadFacts._fields[place]]
+            known = [memo[value] for value in values]
+            for k, encoded in enumerate(known[0]):
+                features[:, encoded[1]] = len(entries) + rows
+                entries += [each[k] for each in known]
+        for key, feature, memo_of in self._attributes:
+            values, rows = attributes[key]
+            features[:, feature] = len(entries) + rows
+            entries += [memo_of[value] for value in values]
+        return ProbabilityColumns(
+            features, np.array([entry[0] for entry in entries]), list(map(_piece, entries))
+        )
+
+    @property
+    def attributes(self) -> tuple[str, ...]:
+        """Keys of the attributes that the model reads."""
+        return tuple(key for key, _, _ in self._attributes)
+
+    @property
+    def told(self) -> bytes:
+        """What follows the probabilities: of the model, the same for all leads."""
+        return self._model
 
     def _of_fact(
         self, made: Callable[[Any], tuple[Lead, Components]], features: Sequence[tuple[str, int]]

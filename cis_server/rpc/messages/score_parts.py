@@ -10,9 +10,13 @@ the very functions that score a single lead, so there is no second arithmetic he
 from __future__ import annotations
 
 import itertools
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Iterator, Mapping, Sequence
 from functools import cache, lru_cache
 from typing import Final, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
 
 from cis_client.v1 import core_pb2
 from cis_server.domain.lead import Lead
@@ -34,6 +38,9 @@ NO_TEXT: Final = 0
 SOME_TEXT: Final = 1
 USABLE: Final = 2
 """What there is of an e-mail address: nothing, something that is no address, an address."""
+
+NO_RANK: Final = 255
+"""In place of the rank of a factor: there are no more."""
 
 SOURCES: Final = ("", "authority", "industry", "company_size", "country", "new_role", "funding")
 """Factors whose words depend on more than the input of their component."""
@@ -149,6 +156,105 @@ class PartTables:
         )
 
 
+class RankedParts(NamedTuple):
+    """The reasons of every input of the components under given weights, as arrays.
+
+    C inputs have a number (`part_numbers`), R is how many factors there are on the longer side; the
+    first axis is 0 for, 1 against.
+    """
+
+    ranks: NDArray[np.uint8]
+    """Shape (2, C, `MAX_REASONS`): as `ScorePart.gains` and `.misses`, then 255."""
+    factors: NDArray[np.int64]
+    """Shape (2, R, 2): `RankedFactor.source`, and the place of its front in `reason_pieces`."""
+    points: NDArray[np.uint8]
+    """Shape (2, R, 8): `Reason.points` as little-endian bytes."""
+
+
+def ranked_parts(weights: Weights) -> RankedParts:
+    """The same reasons as `PartTables` of these weights finds one input at a time."""
+    scale = scales(weights)
+    sides = _every_factor()
+    places = _factors_of_every_input()
+    most = max(map(len, sides))
+    ranks = np.full((2, places.shape[1], MAX_REASONS), NO_RANK, dtype=np.uint8)
+    factors = np.zeros((2, most, 2), dtype=np.int64)
+    points = np.zeros((2, most, 8), dtype=np.uint8)
+    first = 0
+    for side, strengths in enumerate(sides):
+        by_rank, ranked = (np.frombuffer(each, np.uint8) for each in _ranked(strengths, scale))
+        rank_of = np.full(NO_RANK + 1, NO_RANK, dtype=np.uint8)
+        rank_of[: len(ranked)] = ranked
+        ranks[side] = np.sort(rank_of[places[side]], axis=1)[:, :MAX_REASONS]
+        sources = np.array([strength.source for strength in strengths])
+        effects = np.array(
+            [strength.effect * scale[strength.component] for strength in strengths], dtype="<f8"
+        )
+        told = (-effects if side else effects)[by_rank]
+        factors[side, : len(strengths), 0] = sources[by_rank]
+        factors[side, : len(strengths), 1] = first + 2 * by_rank.astype(np.int64)
+        points[side, : len(strengths)] = told.view(np.uint8).reshape(-1, 8)
+        first += 2 * len(strengths)
+    return RankedParts(ranks, factors, points)
+
+
+@cache
+def reason_pieces() -> tuple[bytes, ...]:
+    """Front and back of every factor with words of its own, empty of the others."""
+    return tuple(
+        piece
+        for strengths in _every_factor()
+        for strength in strengths
+        for piece in (strength.front, strength.back)
+    )
+
+
+def part_numbers(component: int, *inputs: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Numbers of inputs of a component, for `RankedParts`.
+
+    Args:
+        component: 0..4.
+        inputs: shape (n,) each, in the order of the key in `PartTables`; statuses of e-mails as
+            numbers of the contract, classes of days as they are, flags 0 or 1, -1 for unknown.
+
+    Returns:
+        Shape (n,).
+    """
+    first, *others = (table[given] for table, given in zip(_PLACES[component], inputs, strict=True))
+    return sum(others, first)
+
+
+@cache
+def _factors_of_every_input() -> NDArray[np.uint8]:
+    """Places in `_every_factor` by side and number of the input, 255 for no more."""
+    found = []
+    for component, values in enumerate(_INPUTS):
+        for key in itertools.product(*values):
+            _, *sides = _outcome(component, _input_of(component, key))
+            found.append(sides)
+    widest = max(len(places) for sides in found for places in sides)
+    return np.array(
+        [
+            [[*places, *[NO_RANK] * (widest - len(places))] for places in side]
+            for side in zip(*found, strict=True)
+        ],
+        dtype=np.uint8,
+    )
+
+
+def _input_of(component: int, key: tuple[int, ...]) -> _Input:
+    if component == 0:
+        return _Input(key[0], key[1], key[2], bool(key[3]), bool(key[4]))
+    if component == 1:
+        return _Input(authority=key[0])
+    if component == 2:
+        return _Input(industry=key[0], size=key[1], country=key[2])
+    if component == 3:
+        hiring = None if key[1] < 0 else bool(key[1])
+        return _Input(role=key[0], hiring=hiring, funding=key[2])
+    return _Input(risk=tuple(map(bool, key)))
+
+
 class _Strength(NamedTuple):
     """A factor that some lead has, with its effect before any weights; weights only rank them."""
 
@@ -207,6 +313,34 @@ _ROLES: Final = (-1, 0, int(POINTS.new_role_days), int(POINTS.recent_role_days))
 _FUNDINGS: Final = (-1, 0, int(POINTS.fresh_funding_days), int(POINTS.recent_funding_days))
 _FLAGS: Final = (False, True)
 _EMAIL_STATUS = word_of(core_pb2.EmailStatus, EmailStatus)
+
+_INPUTS: Final[tuple[tuple[Sequence[int], ...], ...]] = (
+    (sorted(core_pb2.EmailStatus.values()), range(3), range(3), range(2), range(2)),
+    (range(_MOST_AUTHORITY + 1),),
+    (range(2), range(len(_HEADCOUNTS)), range(3)),
+    (_ROLES, (-1, 0, 1), _FUNDINGS),
+    (range(2),) * 4,
+)
+"""Every value of every input of each component."""
+
+
+def _place_tables() -> Iterator[tuple[NDArray[np.int64], ...]]:
+    """What each value of each input adds to the number; -1 reads the last entry."""
+    first = 0
+    for inputs in _INPUTS:
+        step = size = math.prod(map(len, inputs))
+        tables = []
+        for values in inputs:
+            step //= len(values)
+            table = np.zeros(max(values) + 2, dtype=np.int64)
+            table[list(values)] = range(0, step * len(values), step)
+            tables.append(table)
+        tables[0] += first
+        first += size
+        yield tuple(tables)
+
+
+_PLACES: Final = tuple(_place_tables())
 
 _Identity = tuple[str, float, str | None]
 """What tells a reason from any other: factor, effect, and words where the input decides them."""

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
 
 
 _FEWEST: Final = 3
-_FEWEST_IN_FULL: Final = 16
+_FEWEST_IN_FULL: Final = 32
 """Leads from which on columns are faster; below, what they cost a batch is more than they save."""
 
 
@@ -124,11 +124,7 @@ class BatchScoring:
                 check_request(batch.head)
                 prepared = self._prepared_of(batch.head)
                 with self._turn:
-                    return (
-                        columns.answer_in_full(batch, prepared)
-                        if full
-                        else columns.answer(batch, prepared.context)
-                    )
+                    return columns.answer(batch, prepared)
             message = scoring.BatchScoreLeadsRequest.FromString(request.body)
         except DecodeError:
             # As grpc says it where it parses requests itself.
@@ -142,9 +138,7 @@ class BatchScoring:
 
     def in_full(self, request: scoring.BatchScoreLeadsRequest) -> bytes:
         """The answer to a checked request in the full view that needs no database, serialised."""
-        return response_in_full(
-            request.leads, self._prepared_of(request), lambda writer, _, lead: writer.write(lead)
-        )
+        return response_in_full(request.leads, self._prepared_of(request))
 
     def scored(
         self, request: scoring.BatchScoreLeadsRequest, context: grpc.ServicerContext

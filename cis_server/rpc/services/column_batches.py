@@ -14,7 +14,6 @@ import datetime as dt
 from typing import Final
 
 import numpy as np
-from numpy.typing import NDArray
 
 from cis_client.v1 import core_pb2
 from cis_client.v1 import scoring_service_pb2 as scoring
@@ -26,30 +25,29 @@ from cis_server.domain.weights import DEFAULT_WEIGHTS
 from cis_server.errors import ConfigurationError
 from cis_server.rpc.messages.batch_scores import around_scores, batch_response
 from cis_server.rpc.messages.column_scores import basic_scores
-from cis_server.rpc.messages.lead_batches import LeadBatch, batch_request, lead_columns
-from cis_server.rpc.messages.lead_scores import (
-    FoundFacts,
-    LeadScoreWriter,
-    PreparedScoring,
-    WrittenScore,
+from cis_server.rpc.messages.full_column_scores import full_scores
+from cis_server.rpc.messages.lead_batches import (
+    LeadBatch,
+    ReadLeads,
+    batch_request,
+    lead_columns,
 )
+from cis_server.rpc.messages.lead_scores import PreparedScoring
+from cis_server.rpc.messages.lead_tables import LeadTables
 from cis_server.rpc.messages.leads import lead_from_message
-from cis_server.rpc.messages.score_parts import NO_TEXT, SOME_TEXT, USABLE
 from cis_server.rpc.services.batch_items import item_score
-from cis_server.rpc.services.full_batches import response_in_full
 from cis_server.scoring import compiled
 from cis_server.scoring.column_features import attributes_of
-from cis_server.scoring.column_gates import competitor_rows, gate_rows
 from cis_server.scoring.column_scorer import ScoredColumns, score_columns
 from cis_server.scoring.columns import (
+    ContactShapes,
     Integers,
     LeadColumns,
     TextTables,
     contact_shapes,
-    has_bounced,
-    opted_out,
 )
-from cis_server.scoring.suppression import SuppressionIndex, competitor_set
+from cis_server.scoring.suppression import SuppressionIndex
+from cis_server.serving.memo import MemoBudget
 from cis_server.serving.scoring_answers import ScoringContext, scored_batch
 
 
@@ -76,19 +74,21 @@ def checked_column_batches() -> ColumnBatches:
         ),
     )
     batches = ColumnBatches()
-    batch = batches.read(
-        scoring.BatchScoreLeadsRequest(client_id="sample", leads=_SAMPLE).SerializeToString()
-    )
+    prepared = PreparedScoring(context, LeadTables(MemoBudget()))
     leads = [lead_from_message(lead, "lead") for lead in _SAMPLE]
-    told = batch_response(
-        scored_batch(leads, context, with_reasons=False).scores, (), context, full=False
-    )
-    if batch is None or told != scoring.BatchScoreLeadsResponse.FromString(
-        batches.answer(batch, context)
-    ):
-        raise ConfigurationError(
-            "the compiled kernels of batches disagree with their reference; clear the numba cache"
-        )
+    scores = scored_batch(leads, context, with_reasons=True).scores
+    for view in (scoring.LEAD_SCORE_VIEW_BASIC, scoring.LEAD_SCORE_VIEW_FULL):
+        request = scoring.BatchScoreLeadsRequest(client_id="sample", leads=_SAMPLE, view=view)
+        batch = batches.read(request.SerializeToString())
+        full = view == scoring.LEAD_SCORE_VIEW_FULL
+        told = batch_response(scores, (), context, full=full)
+        if batch is None or told != scoring.BatchScoreLeadsResponse.FromString(
+            batches.answer(batch, prepared)
+        ):
+            raise ConfigurationError(
+                "the compiled kernels of batches disagree with their reference; "
+                "clear the numba cache"
+            )
     return batches
 
 
@@ -118,7 +118,7 @@ _SAMPLE: Final = (
 
 
 class ColumnBatches:
-    """Scores batches in the basic view from memory."""
+    """Scores batches from memory."""
 
     def __init__(self) -> None:
         self._tables = TextTables()
@@ -131,17 +131,12 @@ class ColumnBatches:
         """
         return batch_request(body)
 
-    def columns(
-        self, batch: LeadBatch, attributes: tuple[str, ...] = ()
-    ) -> tuple[LeadColumns, NDArray[np.bool_]]:
+    def leads(self, batch: LeadBatch, attributes: tuple[str, ...] = ()) -> ReadLeads:
         """See `lead_columns`."""
         return lead_columns(batch, self._tables, attributes)
 
-    def answer_in_full(self, batch: LeadBatch, prepared: PreparedScoring) -> bytes:
-        """The answer to a checked request in the full view, serialised.
-
-        What rules and patterns say of the leads is found out for all of them together; each score
-        is then put together from its pieces.
+    def answer(self, batch: LeadBatch, prepared: PreparedScoring) -> bytes:
+        """The answer to a checked request, serialised.
 
         Args:
             batch: as read.
@@ -150,38 +145,23 @@ class ColumnBatches:
         Raises:
             DecodeError: the bytes of a lead are no message.
         """
-        columns, regular = self.columns(batch)
-        found = _found_facts(columns, prepared.context)
-        checked = regular.tolist()
-
-        def write(writer: LeadScoreWriter, row: int, lead: core_pb2.Lead) -> WrittenScore | None:
-            return writer.write_checked(lead, found[row]) if checked[row] else writer.write(lead)
-
-        return response_in_full(batch.whole().leads, prepared, write)
-
-    def answer(self, batch: LeadBatch, context: ScoringContext) -> bytes:
-        """The answer to a checked request in the basic view, serialised.
-
-        Args:
-            batch: as read.
-            context: what its leads are scored with.
-
-        Raises:
-            DecodeError: the bytes of a lead are no message.
-        """
+        context, full = prepared.context, batch.head.view == scoring.LEAD_SCORE_VIEW_FULL
         contexts, keys = _contexts(context)
-        columns, regular = self.columns(batch, keys)
+        leads = self.leads(batch, keys)
+        columns, regular = leads.columns, leads.regular
         groups = _groups(columns, context)
-        scored = self._scored(columns, contexts, groups)
-        others, failures = _others(batch, context, np.flatnonzero(~regular))
-
-        messages = basic_scores(
-            columns.lead_id,
-            scored,
-            groups,
-            contexts,
-            {row: message and message.SerializeToString() for row, message in others.items()},
-        )
+        shapes = contact_shapes(columns)
+        scored = self._scored(columns, shapes, contexts, groups)
+        others, failures = _others(batch, context, np.flatnonzero(~regular), full=full)
+        whole = {row: message and message.SerializeToString() for row, message in others.items()}
+        if full:
+            writers = [prepared.of_parts(parts) for parts in _PARTS[: len(contexts)]]
+            tables = prepared.tables
+            messages = full_scores(
+                leads, shapes, scored, groups, writers, tables, self._tables, whole
+            )
+        else:
+            messages = basic_scores(columns.lead_id, scored, groups, contexts, whole)
         tiers = np.bincount(scored.tier[regular], minlength=len(Tier)).tolist()
         total = int(scored.score[regular].sum())
         told = int((groups[regular] % 2 == 1).sum())
@@ -194,11 +174,15 @@ class ColumnBatches:
         return messages + around_scores(context, failures, counts, total, told)
 
     def _scored(
-        self, columns: LeadColumns, contexts: tuple[ScoringContext, ...], groups: Integers
+        self,
+        columns: LeadColumns,
+        shapes: ContactShapes,
+        contexts: tuple[ScoringContext, ...],
+        groups: Integers,
     ) -> ScoredColumns:
         """Scores in the order of the leads, each by the version that serves it."""
         if len(contexts) == 1:
-            return self._by(columns, contexts[0])
+            return self._by(columns, contexts[0], shapes)
         whole: ScoredColumns | None = None
         for group in np.unique(groups).tolist():
             rows = np.flatnonzero(groups == group)
@@ -206,7 +190,9 @@ class ColumnBatches:
             whole = part.placed(rows, len(columns), whole)
         return self._by(columns, contexts[0]) if whole is None else whole
 
-    def _by(self, columns: LeadColumns, context: ScoringContext) -> ScoredColumns:
+    def _by(
+        self, columns: LeadColumns, context: ScoringContext, shapes: ContactShapes | None = None
+    ) -> ScoredColumns:
         return score_columns(
             columns,
             self._tables,
@@ -216,40 +202,23 @@ class ColumnBatches:
             competitor_domains=context.competitor_domains,
             suppression=context.suppression,
             model=context.model,
+            shapes=shapes,
         )
 
 
-def _found_facts(columns: LeadColumns, context: ScoringContext) -> list[FoundFacts]:
-    """What `LeadScoreWriter.write_checked` wants to know of each lead."""
-    shapes = contact_shapes(columns)
-    competitor = competitor_rows(columns, competitor_set(context.competitor_domains))
-    some_text = np.where(columns.email.stop > columns.email.start, SOME_TEXT, NO_TEXT)
-    facts = (
-        np.where(shapes.email == 1, USABLE, some_text),
-        shapes.phone * (1 + (columns.phone_verified == 1)),
-        shapes.linkedin == 1,
-        shapes.personal_email == 1,
-        has_bounced(columns),
-        opted_out(columns),
-        competitor == 1,
-        gate_rows(columns, competitor, context.suppression) - 1,
-    )
-    return list(zip(*(fact.tolist() for fact in facts), strict=True))
+_PARTS: Final = ((False, False), (True, False), (False, True), (True, True))
+"""What a lead is in the share of in a rollout: of the weights, of the model."""
 
 
 def _contexts(context: ScoringContext) -> tuple[tuple[ScoringContext, ...], tuple[str, ...]]:
     """What leads may be scored with, and the attributes that the models of all of it read.
 
-    In a rollout four: in the share of the weights 1 is added to the place, in that of the model 2.
+    In a rollout four, in the order of `_PARTS`.
     """
     rollout = context.rollout
     if rollout is None:
         return (context,), attributes_of(context.model)
-    contexts = tuple(
-        rollout.applied(context, (weights, model))
-        for model in (False, True)
-        for weights in (False, True)
-    )
+    contexts = tuple(rollout.applied(context, parts) for parts in _PARTS)
     keys = {key for each in contexts for key in attributes_of(each.model)}
     return contexts, tuple(sorted(keys))
 
@@ -265,13 +234,13 @@ def _groups(columns: LeadColumns, context: ScoringContext) -> Integers:
 
 
 def _others(
-    batch: LeadBatch, context: ScoringContext, rows: Integers
+    batch: LeadBatch, context: ScoringContext, rows: Integers, *, full: bool
 ) -> tuple[dict[int, core_pb2.LeadScore | None], list[scoring.ScoreFailure]]:
     """Leads that are not regular, one by one: the message of each, None for one that fails."""
     messages: dict[int, core_pb2.LeadScore | None] = {}
     failures: list[scoring.ScoreFailure] = []
     for row in rows.tolist():
-        told = item_score(row, batch.lead(row), context, full=False)
+        told = item_score(row, batch.lead(row), context, full=full)
         if isinstance(told, core_pb2.LeadScore):
             messages[row] = told
         else:

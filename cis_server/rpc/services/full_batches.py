@@ -1,16 +1,16 @@
-"""Batches in the full view: every score written at once, without a message of its own."""
+"""Small batches in the full view: lead by lead, without a message for each score."""
 
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from typing import Final
 
 from cis_client.v1 import core_pb2
 from cis_client.v1 import scoring_service_pb2 as scoring
 from cis_server.domain.vocabulary import Tier
 from cis_server.rpc.messages.batch_scores import SCORES, around_scores
-from cis_server.rpc.messages.lead_scores import LeadScoreWriter, PreparedScoring, WrittenScore
+from cis_server.rpc.messages.lead_scores import PreparedScoring
 from cis_server.rpc.messages.values import TIER_OF_NUMBER
 from cis_server.rpc.messages.wire import delimited, varint
 from cis_server.rpc.services.batch_items import item_score
@@ -18,19 +18,15 @@ from cis_server.rpc.services.batch_items import item_score
 LEADS_AT_ONCE: Final = 32
 """Leads written before other threads get the interpreter lock."""
 
-Write = Callable[[LeadScoreWriter, int, core_pb2.Lead], WrittenScore | None]
-"""Writes the score of one lead, given its place; None: the lead breaks a rule."""
 
-
-def response_in_full(
-    leads: Iterable[core_pb2.Lead], prepared: PreparedScoring, write: Write
-) -> bytes:
+def response_in_full(leads: Iterable[core_pb2.Lead], prepared: PreparedScoring) -> bytes:
     """The answer to a batch in the full view, serialised; a lead that is wrong fails alone.
+
+    For few leads; of many, columns make less work (`column_batches`).
 
     Args:
         leads: as the caller sent them.
         prepared: what they are scored with.
-        write: `LeadScoreWriter.write`, or what comes to the same.
     """
     context = prepared.context
     pieces: list[bytes] = []
@@ -39,7 +35,7 @@ def response_in_full(
     total = told = 0
     for place, lead in enumerate(leads):
         writer = prepared.only or prepared.writer(lead.lead_id)
-        written = write(writer, place, lead)
+        written = writer.write(lead)
         if written is None:
             alone = item_score(place, lead, context, full=True)
             if isinstance(alone, scoring.ScoreFailure):
