@@ -3,8 +3,8 @@
 The server is one RPC process pinned to the first core, with a bare echo on a port of its own in the
 same process; callers run in the benchmark's process on the other cores. As callers in Python spend
 about as much as the server does, what is compared is the processor time that the server spends on a
-call, which also says how many calls a second one saturated core answers. Where `h2load` is
-installed, it measures that rate itself.
+call, which also says how many calls a second one saturated core answers. `frames` measures that
+rate itself.
 """
 
 from __future__ import annotations
@@ -13,11 +13,7 @@ import datetime as dt
 import itertools
 import multiprocessing
 import os
-import re
-import shutil
 import statistics
-import struct
-import subprocess
 import sys
 import tempfile
 import threading
@@ -272,32 +268,6 @@ def compared(
         for side in sides if turn % 2 == 0 else sides[::-1]:
             taken[side.name].append(called(side, pid, callers, seconds))
     return taken
-
-
-def has_h2load() -> bool:
-    """Whether `h2load` can be used."""
-    return shutil.which("h2load") is not None
-
-
-def h2load(side: Side, folder: Path, *, requests: int = 40_000) -> float:
-    """Calls a second by h2load, which costs next to nothing beside the server; one body."""
-    body = side.bodies[0]
-    frame = folder / "frame"
-    frame.write_bytes(struct.pack(">BI", 0, len(body)) + body)
-    done = subprocess.run(
-        [
-            *("h2load", "--clients=4", "--max-concurrent-streams=8", f"--requests={requests}"),
-            *("--header=content-type: application/grpc", "--header=te: trailers"),
-            *(f"--data={frame}", f"http://{side.target}{side.method}"),
-        ],
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    found = re.search(r"([\d.]+) req/s", done.stdout)
-    if found is None:
-        raise SystemExit(f"h2load said: {done.stdout}")
-    return float(found.group(1))
 
 
 @contextmanager

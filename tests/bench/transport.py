@@ -9,8 +9,9 @@ compares what grpcio and the interpreter can be set to.
 
 from __future__ import annotations
 
+import os
+import statistics
 import sys
-import threading
 import time
 import timeit
 from collections.abc import Iterator
@@ -23,6 +24,7 @@ from cis_client.v1 import core_pb2 as core
 from cis_client.v1 import recommendation_service_pb2 as recommendation
 from cis_server.rpc.interceptor import CallInterceptor
 from tests.bench.figures import Figure, report
+from tests.bench.frames import poured_at_once
 from tests.bench.harness import (
     CHANNELS,
     CLIENT,
@@ -55,7 +57,7 @@ def figures() -> Iterator[Figure]:
             yield from latencies(served)
             yield under_followers(served, url)
         with server_process(url, 0) as one, server_process(url, 1) as two:
-            yield two_processes(one, two)
+            yield from two_processes(one, two)
 
 
 def overhead() -> Figure:
@@ -151,38 +153,36 @@ def under_followers(served: Served, url: str) -> Figure:
     )
 
 
-def two_processes(one: Served, two: Served) -> Figure:
-    """CPU a call of two pinned processes at once, relative to one of them alone.
+def two_processes(one: Served, two: Served) -> Iterator[Figure]:
+    """Two pinned processes kept busy at once, relative to each of them alone.
 
-    With two cores callers share them with the servers, so that calls a second would tell of the
-    callers; processor time of the servers does not.
+    A core is a server's and its caller's; the caller costs about a tenth of it (`frames`).
     """
-    found = []
+    cores = sorted(os.sched_getaffinity(0))[:2]
+    served = [(_score(each), each.pid, core) for each, core in zip((one, two), cores, strict=True)]
+    cpu, rate = [], []
     for _ in range(ROUNDS):
-        alone = called(_score(one), one.pid, 4, SECONDS)
-        both = _at_once(one, two)
-        spent = sum(calls.server_cpu_seconds for calls in both)
-        found.append(spent / sum(calls.count for calls in both) * 1e6 / alone.cpu_microseconds)
-    return Figure(
+        alone = [poured_at_once([each], SECONDS)[0] for each in served]
+        both = poured_at_once(served, SECONDS)
+        cpu.append(
+            statistics.fmean(calls.cpu_microseconds for calls in both)
+            / statistics.fmean(calls.cpu_microseconds for calls in alone)
+        )
+        rate.append(
+            sum(calls.per_second for calls in both)
+            / statistics.fmean(calls.per_second for calls in alone)
+        )
+    yield Figure(
         "ScoreLead, CPU a call of two processes / of one",
-        tuple(found),
+        tuple(cpu),
         bound=1.1,
-        note="each pinned to a core, 4 callers each, callers on both cores",
+        note="each pinned to a core, its caller on the same",
     )
-
-
-def _at_once(*servers: Served) -> list[Calls]:
-    taken: list[Calls] = []
-
-    def call(served: Served) -> None:
-        taken.append(called(_score(served), served.pid, 4, SECONDS))
-
-    threads = [threading.Thread(target=call, args=(served,)) for served in servers]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    return taken
+    yield Figure(
+        "ScoreLead, calls/s of two processes / of one",
+        tuple(rate),
+        note=f"of one: {statistics.fmean(calls.per_second for calls in alone):.0f} calls/s",
+    )
 
 
 def _score(served: Served) -> Side:
