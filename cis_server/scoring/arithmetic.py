@@ -202,8 +202,8 @@ def logistic(log_odds: float) -> float:
 def propensity_arithmetic(
     index: Sequence[int] | NDArray[np.int32],
     value: Sequence[float] | NDArray[np.float64],
-    coefficients: NDArray[np.float64] | memoryview,
-    covariance: NDArray[np.float64] | memoryview,
+    coefficients: Sequence[float] | NDArray[np.float64],
+    covariance: Sequence[Sequence[float]] | NDArray[np.float64],
     calibration_intercept: float,
     calibration_slope: float,
 ) -> tuple[float, float, float]:
@@ -225,17 +225,19 @@ def propensity_arithmetic(
         ``(probability, low, high)``.
     """
     eta = coefficients[0]
-    variance = covariance[0, 0]
-    for i in range(len(index)):
-        if index[i] < 0:
+    variance = covariance[0][0]
+    before = [(0, 1.0)]  # the intercept, and the features that were added
+    for k in range(len(index)):
+        if index[k] < 0:
             continue
-        column = index[i] + 1
-        eta += coefficients[column] * value[i]
-        cross = covariance[0, column]
-        for j in range(i):
-            if index[j] >= 0:
-                cross += covariance[index[j] + 1, column] * value[j]
-        variance += value[i] * (2.0 * cross + value[i] * covariance[column, column])
+        column, filled = index[k] + 1, value[k]
+        row = covariance[column]
+        cross = 0.0
+        for other, size in before:
+            cross += row[other] * size
+        eta += coefficients[column] * filled
+        variance += filled * (2.0 * cross + filled * row[column])
+        before.append((column, filled))
     spread = Z90 * math.sqrt(max(variance, 0.0))
     middle = calibration_intercept + calibration_slope * eta
     reach = calibration_slope * spread

@@ -62,31 +62,6 @@ def score_rows(leads: NDArray[np.int64], weights: FiveFloats) -> NDArray[np.floa
     return np.array(found, dtype=np.float64).reshape(-1, ARITHMETIC_WIDTH)
 
 
-def propensity_one(
-    index: NDArray[np.int32],
-    value: NDArray[np.float64],
-    coefficients: NDArray[np.float64],
-    covariance: NDArray[np.float64],
-    calibration_intercept: float,
-    calibration_slope: float,
-) -> tuple[float, float, float]:
-    """`cis_server.scoring.arithmetic.propensity_arithmetic` of one lead; arguments as there."""
-    if _kernel is not None:
-        found: tuple[float, float, float] = _kernel.propensity_one(
-            index, value, coefficients, covariance, calibration_intercept, calibration_slope
-        )
-        return found
-    # An element of a memoryview is a number of Python, and costs a third of numpy's.
-    return propensity_arithmetic(
-        index.tolist(),
-        value.tolist(),
-        coefficients.data,
-        covariance.data,
-        calibration_intercept,
-        calibration_slope,
-    )
-
-
 def propensity_rows(
     index: NDArray[np.int32],
     value: NDArray[np.float64],
@@ -105,11 +80,19 @@ def propensity_rows(
     Returns:
         Shape (n, 3): probability, low, high.
     """
-    model = (coefficients, covariance, calibration_intercept, calibration_slope)
     if kernel := _loaded_for(len(index)):
-        rows: NDArray[np.float64] = kernel.propensity_rows(index, value, *model)
+        rows: NDArray[np.float64] = kernel.propensity_rows(
+            index, value, coefficients, covariance, calibration_intercept, calibration_slope
+        )
         return rows
-    found = [propensity_one(index[row], value[row], *model) for row in range(len(index))]
+    # Python's own numbers cost a third of numpy's.
+    plain, plain_covariance = coefficients.tolist(), covariance.tolist()
+    found = [
+        propensity_arithmetic(
+            row, filled, plain, plain_covariance, calibration_intercept, calibration_slope
+        )
+        for row, filled in zip(index.tolist(), value.tolist(), strict=True)
+    ]
     return np.array(found, dtype=np.float64).reshape(-1, 3)
 
 

@@ -39,7 +39,6 @@ __all__ = [
     "Arithmetic",
     "CodedLead",
     "propensity_arithmetic",
-    "propensity_one",
     "propensity_rows",
     "score_arithmetic",
     "score_one",
@@ -93,18 +92,6 @@ def _score_rows(
         result = score_arithmetic(lead, weights, points)
         for j in range(len(result)):
             out[i, j] = result[j]
-
-
-_propensity = _compiled(
-    numba.types.UniTuple(numba.float64, 3)(
-        numba.types.Array(numba.int32, 1, "C"),
-        _FLOATS,
-        _FLOATS,
-        _FLOAT_ROWS,
-        numba.float64,
-        numba.float64,
-    )
-)(propensity_arithmetic)
 
 
 @_compiled(
@@ -184,20 +171,6 @@ def propensity_rows(
     return out
 
 
-def propensity_one(
-    index: NDArray[np.int32],
-    value: NDArray[np.float64],
-    coefficients: NDArray[np.float64],
-    covariance: NDArray[np.float64],
-    calibration_intercept: float,
-    calibration_slope: float,
-) -> tuple[float, float, float]:
-    """`propensity_arithmetic` of one lead, compiled; arguments as there."""
-    return _propensity(
-        index, value, coefficients, covariance, calibration_intercept, calibration_slope
-    )
-
-
 def warm_up() -> None:
     """Run every kernel once and hold it against its reference.
 
@@ -218,11 +191,9 @@ def warm_up() -> None:
     index, value = np.array([0, -1, 1], dtype=np.int32), np.array([0.3, 1.0, -2.0])
     model = (np.array([-2.0, 0.7, 0.1]), np.eye(3) * 0.5 + 0.1, 0.2, 0.9)
     chance = propensity_arithmetic(index, value, *model)
-    agree = (
-        [tuple(row) for row in rows.tolist()] == [tuple(item) for item in expected]
-        and propensity_one(index, value, *model) == chance
-        and tuple(propensity_rows(index[None], value[None], *model)[0].tolist()) == chance
-    )
+    agree = [tuple(row) for row in rows.tolist()] == [tuple(item) for item in expected] and tuple(
+        propensity_rows(index[None], value[None], *model)[0].tolist()
+    ) == chance
     if not agree:
         raise ConfigurationError(
             "the compiled scoring kernels disagree with their reference; clear the numba cache"

@@ -14,7 +14,8 @@ from numpy.typing import NDArray
 from cis_server.domain.lead import Lead
 from cis_server.domain.propensity import PropensityModel
 from cis_server.domain.scores import Components, ConversionProbability, ProbabilityFactor
-from cis_server.scoring.compiled import propensity_one, propensity_rows
+from cis_server.scoring.arithmetic import propensity_arithmetic
+from cis_server.scoring.compiled import propensity_rows
 from cis_server.scoring.features import (
     ATTRIBUTE,
     COMPONENT_FEATURES,
@@ -55,12 +56,13 @@ class PropensityScorer:
         encoder: its feature space, prepared.
     """
 
-    __slots__ = ("_coefficients", "_covariance", "encoder", "model")
+    __slots__ = ("_coefficients", "_covariance", "_intercept_first", "encoder", "model")
 
     def __init__(self, model: PropensityModel) -> None:
         self.model = model
         self.encoder = Encoder(model.space)
-        self._coefficients = np.array([model.intercept, *model.coefficients], dtype=np.float64)
+        self._intercept_first = (model.intercept, *model.coefficients)
+        self._coefficients = np.array(self._intercept_first, dtype=np.float64)
         self._covariance = np.array(model.covariance, dtype=np.float64)
 
     def probability(
@@ -74,16 +76,7 @@ class PropensityScorer:
             as_of: the day ages are counted to.
         """
         index, value = self.encoder.encode(raw_features(lead, components, as_of))
-        return self._named(
-            propensity_one(
-                index,
-                value,
-                self._coefficients,
-                self._covariance,
-                self.model.calibration_intercept,
-                self.model.calibration_slope,
-            )
-        )
+        return self._named(self.of_encoded(index.tolist(), value.tolist()))
 
     def explained(
         self, probability: ConversionProbability, lead: Lead, components: Components, as_of: dt.date
@@ -140,11 +133,11 @@ class PropensityScorer:
             index: the column each feature of the space fills, -1 for none.
             value: what it fills it with.
         """
-        return propensity_one(
-            np.array(index, dtype=np.int32),
-            np.array(value, dtype=np.float64),
-            self._coefficients,
-            self._covariance,
+        return propensity_arithmetic(
+            index,
+            value,
+            self._intercept_first,
+            self.model.covariance,
             self.model.calibration_intercept,
             self.model.calibration_slope,
         )

@@ -17,7 +17,6 @@ from cis_server.scoring.kernel import (
     Arithmetic,
     CodedLead,
     propensity_arithmetic,
-    propensity_one,
     propensity_rows,
     score_arithmetic,
     score_one,
@@ -206,7 +205,6 @@ def test_propensity_kernel_agrees_with_its_reference_and_with_plain_matrix_algeb
         for i in range(len(index)):
             expected = propensity_arithmetic(index[i], value[i], coefficients, covariance, a, b)
             assert tuple(rows[i].tolist()) == expected
-            assert propensity_one(index[i], value[i], coefficients, covariance, a, b) == expected
             x = np.zeros(p + 1)
             x[0] = 1.0
             for column, number in zip(index[i], value[i], strict=True):
@@ -220,8 +218,7 @@ def test_propensity_kernel_agrees_with_its_reference_and_with_plain_matrix_algeb
 
 @pytest.mark.parametrize("intercept", [-1e4, -800.0, 0.0, 800.0, 1e4])
 def test_extreme_log_odds_do_not_overflow(intercept: float) -> None:
-    no_index, no_value = np.zeros(0, dtype=np.int32), np.zeros(0)
-    chance = propensity_one(no_index, no_value, np.array([intercept]), np.array([[0.01]]), 0.0, 1.0)
+    chance = propensity_arithmetic((), (), (intercept,), ((0.01,),), 0.0, 1.0)
     assert 0.0 <= chance[1] <= chance[0] <= chance[2] <= 1.0
 
 
