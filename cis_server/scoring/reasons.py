@@ -22,6 +22,9 @@ from cis_server.scoring.points import POINTS
 MAX_REASONS: Final = 3
 """How many reasons for, and how many against, are given."""
 
+NO_RANK: Final = 255
+"""In place of the rank of a factor among all: there are no more."""
+
 
 @dataclass(frozen=True, slots=True)
 class Factor:

@@ -15,6 +15,7 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
+from cis_server.scoring.reasons import MAX_REASONS, NO_RANK
 from cis_server.scoring.text_kernel import (
     BUFFER,
     BYTES,
@@ -164,12 +165,8 @@ def write_scores(
     return at
 
 
-MOST_REASONS: Final = 3
-"""For, and as many against."""
-FULL_ROOM: Final = 256 + 2 * MOST_REASONS * 9
+FULL_ROOM: Final = 256 + 2 * MAX_REASONS * 9
 """Bytes enough for what is written of a score in full besides its id and the pieces."""
-NO_RANK: Final = 255
-"""In place of the rank of a factor: there are no more."""
 
 _FLOATS = numba.types.Array(numba.float64, 1, "C", readonly=True)
 _FLOAT_ROWS = numba.types.Array(numba.float64, 2, "C", readonly=True)
@@ -228,10 +225,10 @@ def _reasons(
 ) -> Integer:
     """The strongest factors of all components on one side, strongest first."""
     taken = np.zeros(5, dtype=np.int64)
-    for _ in range(MOST_REASONS):
+    for _ in range(MAX_REASONS):
         best, of = np.int64(NO_RANK), 0
         for component in range(len(cells)):
-            if taken[component] < MOST_REASONS:
+            if taken[component] < MAX_REASONS:
                 rank = np.int64(ranks[cells[component], taken[component]])
                 if rank < best:
                     best, of = rank, component
@@ -315,7 +312,7 @@ def write_full_scores(
             the message.
         group: shape (n,): what each was scored with, of G.
         cells: shape (n, 5): the input of each component, of C.
-        ranks: shape (2, G, C, `MOST_REASONS`): ranks of the factors for, and against, of an input,
+        ranks: shape (2, G, C, `MAX_REASONS`): ranks of the factors for, and against, of an input,
             ascending, then `NO_RANK`.
         factors: shape (2, G, R, 2): of the factor of a rank, which of `own` it is, 0 for none; and
             its piece before the points, which is followed by the one after them.

@@ -42,31 +42,34 @@ class MemoBudget:
     def __len__(self) -> int:
         """Entries at present."""
         with self._lock:
-            return sum(len(memo) for memo in self._memos.values())
+            return sum(len(memo) * memo.counts_for for memo in self._memos.values())
 
     def join(self, memo: Memo[object, object]) -> None:
         """Count a memo's entries from now on."""
         with self._lock:
             self._memos[id(memo)] = memo
 
-    def make_room(self) -> None:
-        """Count one more entry, which is about to be added."""
+    def make_room(self, entries: int) -> None:
+        """Count more entries, which are about to be added."""
         with self._lock:
-            self.made += 1
-            self._since_emptied += 1
+            self.made += entries
+            self._since_emptied += entries
             if self._since_emptied > self.most:
                 for memo in list(self._memos.values()):
                     memo.clear()
-                self._since_emptied = 1
+                self._since_emptied = entries
 
 
 class Memo(dict[K, V], Generic[K, V]):
     """What a pure function gave: ``memo[argument]`` calls it only for an argument that is new.
 
     Threads may share it: at worst two of them work out the same result.
+
+    Attributes:
+        counts_for: entries that one result takes of the budget.
     """
 
-    __slots__ = ("__weakref__", "_budget", "_keeps", "_make")
+    __slots__ = ("__weakref__", "_budget", "_keeps", "_make", "counts_for")
 
     def __init__(
         self,
@@ -74,6 +77,7 @@ class Memo(dict[K, V], Generic[K, V]):
         budget: MemoBudget,
         *,
         keeps: Callable[[K], bool] | None = None,
+        counts_for: int = 1,
     ) -> None:
         """Begin empty.
 
@@ -81,14 +85,16 @@ class Memo(dict[K, V], Generic[K, V]):
             make: the function. What it raises is passed on, and nothing is kept then.
             budget: bounds the entries.
             keeps: whether a result is kept; None: always.
+            counts_for: entries that one result takes of the budget; more for large ones.
         """
         super().__init__()
         self._make, self._budget, self._keeps = make, budget, keeps
+        self.counts_for = counts_for
         budget.join(self)  # type: ignore[arg-type]  # entries are only counted and dropped
 
     def __missing__(self, key: K) -> V:
         value = self._make(key)
         if self._keeps is None or self._keeps(key):
-            self._budget.make_room()
+            self._budget.make_room(self.counts_for)
             self[key] = value
         return value

@@ -155,7 +155,9 @@ def test_all_eligible(api: Client) -> None:
     stream = api.learn(learning.LearnRequest(all_eligible=True), timeout_seconds=120)
     result = ended(stream)
     assert [client.client_id for client in result.clients] == ["acme"]
-    assert [(s.client_id, s.converted) for s in result.skipped] == [("fresh", 0)]
+    skipped = {client.client_id: client.converted for client in result.skipped}
+    assert skipped["fresh"] == 0, "other tests may have added clients"
+    assert "acme" not in skipped
 
 
 class Watcher:

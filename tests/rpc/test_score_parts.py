@@ -10,13 +10,13 @@ import pytest
 from cis_client.v1 import core_pb2
 from cis_server.domain.weights import DEFAULT_WEIGHTS, Weights
 from cis_server.rpc.messages.score_parts import (
-    NO_RANK,
     PartTables,
     part_numbers,
     ranked_parts,
     reason_pieces,
 )
 from cis_server.scoring.components import funding_class, role_class
+from cis_server.scoring.reasons import NO_RANK
 from cis_server.serving.memo import MemoBudget
 
 FLAGS = (0, 1)

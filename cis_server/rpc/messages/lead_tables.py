@@ -63,6 +63,6 @@ class LeadTables:
         self.parts: Mapping[Weights, PartTables] = Memo(
             lambda weights: PartTables(weights, budget), budget
         )
-        self.ranked: Mapping[Weights, RankedParts] = Memo(ranked_parts, budget)
+        self.ranked: Mapping[Weights, RankedParts] = Memo(ranked_parts, budget, counts_for=16)
         # What is the same for all weights is worked out now, not at the first call.
         self.parts[DEFAULT_WEIGHTS]

@@ -31,16 +31,13 @@ from cis_server.rpc.messages.wire import double
 from cis_server.scoring.arithmetic import CodedLead, score_one, weighted_part
 from cis_server.scoring.components import email_code
 from cis_server.scoring.points import POINTS
-from cis_server.scoring.reasons import MAX_REASONS, Signal, scales, signals_of
+from cis_server.scoring.reasons import MAX_REASONS, NO_RANK, Signal, scales, signals_of
 from cis_server.serving.memo import Memo, MemoBudget
 
 NO_TEXT: Final = 0
 SOME_TEXT: Final = 1
 USABLE: Final = 2
 """What there is of an e-mail address: nothing, something that is no address, an address."""
-
-NO_RANK: Final = 255
-"""In place of the rank of a factor: there are no more."""
 
 SOURCES: Final = ("", "authority", "industry", "company_size", "country", "new_role", "funding")
 """Factors whose words depend on more than the input of their component."""
