@@ -16,7 +16,7 @@ from cis_server.domain.weights import DEFAULT_WEIGHTS, Weights
 from cis_server.scoring.icp import resolved_icp
 from cis_server.scoring.propensity import PropensityScorer
 from cis_server.scoring.scorer import score_batch, score_lead
-from cis_server.scoring.suppression import SuppressionIndex
+from cis_server.scoring.suppression import NO_SUPPRESSION, SuppressionIndex
 from cis_server.serving.freshness import is_expired, may_answer
 from cis_server.serving.snapshot import (
     ClientRollout,
@@ -43,6 +43,21 @@ class ScoringContext:
     suppression: SuppressionIndex
     rollout: ScoringRollout | None = None
     """None, as nearly always: everything above holds for every lead."""
+
+    @classmethod
+    def plain(cls, as_of: dt.date) -> ScoringContext:
+        """Of a client that has set nothing and learned nothing."""
+        return cls(
+            icp=Icp(),
+            as_of=as_of,
+            weights=DEFAULT_WEIGHTS,
+            model_info=DEFAULT_MODEL,
+            model=None,
+            model_version="",
+            competitor_domains=(),
+            tier_channels={},
+            suppression=NO_SUPPRESSION,
+        )
 
     def of(self, lead_id: str) -> ScoringContext:
         """What this lead is scored with: during a rollout one of two versions, else this."""

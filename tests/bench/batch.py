@@ -23,10 +23,8 @@ from cis_client.v1 import core_pb2 as core
 from cis_client.v1 import scoring_service_pb2 as scoring
 from cis_server.domain.clients import Icp
 from cis_server.domain.lead import Lead
-from cis_server.domain.model_info import DEFAULT_MODEL
 from cis_server.domain.propensity import FeatureSpace, PropensityModel
 from cis_server.domain.suppression import IdentifierKind, suppression_key
-from cis_server.domain.weights import DEFAULT_WEIGHTS
 from cis_server.rpc.messages.lead_scores import PreparedScoring
 from cis_server.rpc.messages.lead_tables import LeadTables
 from cis_server.rpc.messages.leads import lead_from_message
@@ -171,17 +169,7 @@ def _microseconds(handle: Callable[[bytes], object], bodies: Sequence[bytes]) ->
 
 
 def _contexts(leads: Sequence[Lead]) -> Iterator[tuple[str, ScoringContext]]:
-    plain = ScoringContext(
-        icp=Icp(),
-        as_of=AS_OF.date(),
-        weights=DEFAULT_WEIGHTS,
-        model_info=DEFAULT_MODEL,
-        model=None,
-        model_version="",
-        competitor_domains=(),
-        tier_channels={},
-        suppression=SuppressionIndex(),
-    )
+    plain = ScoringContext.plain(AS_OF.date())
     yield "plain", plain
     listed = [
         suppression_key(IdentifierKind.EMAIL, f"nobody-{i}@elsewhere.example", b"key")

@@ -18,9 +18,8 @@ from hypothesis import strategies as st
 
 from cis_client.v1 import core_pb2 as core
 from cis_client.v1 import scoring_service_pb2 as scoring
-from cis_server.domain.clients import Icp
 from cis_server.domain.live_state import LiveRecord
-from cis_server.domain.model_info import DEFAULT_MODEL, ModelInfo
+from cis_server.domain.model_info import ModelInfo
 from cis_server.domain.propensity import (
     OTHER_LEVEL,
     CategoricalFeature,
@@ -31,7 +30,7 @@ from cis_server.domain.propensity import (
 from cis_server.domain.rollout import RolloutShare
 from cis_server.domain.suppression import IdentifierKind, suppression_key
 from cis_server.domain.vocabulary import Source
-from cis_server.domain.weights import COMPONENTS, DEFAULT_WEIGHTS, read_weights
+from cis_server.domain.weights import COMPONENTS, read_weights
 from cis_server.rpc.messages.lead_batches import LeadBatch, batch_request
 from cis_server.rpc.messages.lead_scores import PreparedScoring
 from cis_server.rpc.messages.lead_tables import LeadTables
@@ -82,17 +81,7 @@ def record(version: str) -> LiveRecord:
     )
 
 
-PLAIN = ScoringContext(
-    icp=Icp(),
-    as_of=AS_OF,
-    weights=DEFAULT_WEIGHTS,
-    model_info=DEFAULT_MODEL,
-    model=None,
-    model_version="",
-    competitor_domains=(),
-    tier_channels={},
-    suppression=SuppressionIndex(),
-)
+PLAIN = ScoringContext.plain(AS_OF)
 GUARDED = replace(
     PLAIN,
     competitor_domains=("rival.example",),
@@ -122,6 +111,14 @@ def rolling(context: ScoringContext, *, weights: bool, model: bool) -> ScoringCo
     )
 
 
+LONG = replace(
+    EVERY_FEATURE,
+    # An answer of which every message is longer than two bytes of a size can tell.
+    tier_channels=dict.fromkeys(
+        ("hot", "warm", "cool", "cold"), tuple(f"channel-{i}-{'x' * 60}" for i in range(250))
+    ),
+)
+
 CONTEXTS = (
     PLAIN,
     GUARDED,
@@ -130,6 +127,7 @@ CONTEXTS = (
     rolling(GUARDED, weights=False, model=True),
     rolling(MODELLED, weights=True, model=True),
     EVERY_FEATURE,
+    LONG,
     rolling(EVERY_FEATURE, weights=False, model=True),
 )
 

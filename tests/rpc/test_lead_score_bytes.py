@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from cis_client.v1 import core_pb2 as core
 from cis_server.domain.clients import Icp
 from cis_server.domain.live_state import LiveRecord
-from cis_server.domain.model_info import DEFAULT_MODEL, ModelInfo
+from cis_server.domain.model_info import ModelInfo
 from cis_server.domain.propensity import (
     MISSING_LEVEL,
     OTHER_LEVEL,
@@ -27,7 +27,7 @@ from cis_server.domain.propensity import (
 from cis_server.domain.rollout import RolloutShare
 from cis_server.domain.suppression import IdentifierKind, suppression_key
 from cis_server.domain.vocabulary import Source
-from cis_server.domain.weights import DEFAULT_WEIGHTS, Weights
+from cis_server.domain.weights import Weights
 from cis_server.errors import InvalidInput
 from cis_server.rpc.messages.lead_scores import PreparedScoring
 from cis_server.rpc.messages.lead_tables import LeadTables
@@ -38,7 +38,7 @@ from cis_server.rpc.rule_table import RULES
 from cis_server.rpc.rules import check_item
 from cis_server.scoring.features import FIXED_FEATURES
 from cis_server.scoring.propensity import PropensityScorer
-from cis_server.scoring.suppression import NO_SUPPRESSION, SuppressionIndex
+from cis_server.scoring.suppression import SuppressionIndex
 from cis_server.serving.memo import MemoBudget
 from cis_server.serving.scoring_answers import ScoringContext, ScoringRollout, scored_lead
 from cis_server.serving.snapshot import ModelRollout, WeightsRollout
@@ -194,17 +194,7 @@ LEARNED = ModelInfo(
     confidence=0.8,
     stale=True,
 )
-PLAIN = ScoringContext(
-    icp=Icp(),
-    as_of=AS_OF,
-    weights=DEFAULT_WEIGHTS,
-    model_info=DEFAULT_MODEL,
-    model=None,
-    model_version="",
-    competitor_domains=(),
-    tier_channels={},
-    suppression=NO_SUPPRESSION,
-)
+PLAIN = ScoringContext.plain(AS_OF)
 FULL = replace(
     PLAIN,
     icp=Icp(industries=("biotechnology",), employee_min=0, employee_max=40, countries=("DE",)),

@@ -11,17 +11,15 @@ before, which takes several seconds.
 from __future__ import annotations
 
 import datetime as dt
+from dataclasses import replace
 from typing import Final
 
 import numpy as np
 
 from cis_client.v1 import core_pb2
 from cis_client.v1 import scoring_service_pb2 as scoring
-from cis_server.domain.clients import Icp
-from cis_server.domain.model_info import DEFAULT_MODEL
 from cis_server.domain.suppression import IdentifierKind, suppression_key
 from cis_server.domain.vocabulary import Tier
-from cis_server.domain.weights import DEFAULT_WEIGHTS
 from cis_server.errors import ConfigurationError
 from cis_server.rpc.messages.batch_scores import around_scores, batch_response
 from cis_server.rpc.messages.column_scores import basic_scores
@@ -60,15 +58,9 @@ def checked_column_batches() -> ColumnBatches:
         ConfigurationError: they disagree.
     """
     compiled.load()
-    context = ScoringContext(
-        icp=Icp(),
-        as_of=_SAMPLE_DAY,
-        weights=DEFAULT_WEIGHTS,
-        model_info=DEFAULT_MODEL,
-        model=None,
-        model_version="",
+    context = replace(
+        ScoringContext.plain(_SAMPLE_DAY),
         competitor_domains=("rival.example",),
-        tier_channels={},
         suppression=SuppressionIndex.build(
             [suppression_key(IdentifierKind.DOMAIN, "listed.example", b"sample")], b"sample"
         ),

@@ -10,29 +10,15 @@ import datetime as dt
 from typing import Final
 
 from cis_client.v1 import core_pb2
-from cis_server.domain.clients import Icp
-from cis_server.domain.model_info import DEFAULT_MODEL
-from cis_server.domain.weights import DEFAULT_WEIGHTS
 from cis_server.rpc.messages.lead_scores import PreparedScoring
 from cis_server.rpc.messages.lead_tables import LeadTables
-from cis_server.scoring.suppression import NO_SUPPRESSION
 from cis_server.serving.memo import MemoBudget
 from cis_server.serving.scoring_answers import ScoringContext
 
 
 def warm_up() -> None:
     """Score one lead under the default profile and weights."""
-    context = ScoringContext(
-        icp=Icp(),
-        as_of=_DAY,
-        weights=DEFAULT_WEIGHTS,
-        model_info=DEFAULT_MODEL,
-        model=None,
-        model_version="",
-        competitor_domains=(),
-        tier_channels={},
-        suppression=NO_SUPPRESSION,
-    )
+    context = ScoringContext.plain(_DAY)
     tables = LeadTables(MemoBudget())
     PreparedScoring(context, tables).writer(_LEAD.lead_id).write(_LEAD)
 
