@@ -28,6 +28,7 @@ FEW_CALLERS: Final = (1, 8, 32)
 SECONDS: Final = 1.2
 WARM_SECONDS: Final = 0.3
 ROUNDS: Final = 5
+LOADING_SECONDS: Final = 8.0
 
 REQUESTS: Final = [
     ScoreLeadRequest(client_id=CLIENT, lead=lead(f"lead-{i:06}")) for i in range(512)
@@ -139,6 +140,7 @@ def compared(
 def figures() -> Iterator[Figure]:
     """Ratios of coalesced to separate calls, round by round."""
     with bench_database() as (url, _), server_process(url) as served, callers_elsewhere():
+        _settle(served.target)
         for name, run, bound in (("AsyncClient", by_tasks, 10.0), ("Client", by_threads, 4.0)):
             for callers in (CALLERS, *FEW_CALLERS):
                 rounds = ROUNDS if callers == CALLERS else 3
@@ -170,6 +172,14 @@ def figures() -> Iterator[Figure]:
                     note=f"{statistics.median(one.milliseconds for one in separate):.2f} -> "
                     f"{statistics.median(two.milliseconds for two in together):.2f} ms",
                 )
+
+
+def _settle(target: str) -> None:
+    """Wait until the server has loaded what batches are scored with, which the first one begins."""
+    until = time.monotonic() + LOADING_SECONDS
+    while time.monotonic() < until:
+        by_tasks(target, CALLERS, coalesce=True)
+        time.sleep(1.0)  # loading has the same core
 
 
 if __name__ == "__main__":

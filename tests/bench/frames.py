@@ -168,6 +168,16 @@ def poured_at_once(sides: Sequence[tuple[Side, int, int]], seconds: float) -> li
         seconds: length of the measurement.
     """
     with ProcessPoolExecutor(len(sides), mp_context=mp.get_context("spawn")) as pool:
-        begin = time.time() + _STARTING_SECONDS
+        begin = time.time() + _STARTING_SECONDS if len(sides) > 1 else 0.0
         jobs: list[Future[Calls]] = [pool.submit(poured, *each, seconds, begin) for each in sides]
         return [job.result() for job in jobs]
+
+
+def poured_in_turn(
+    sides: Sequence[Side], pid: int, seconds: float, rounds: int
+) -> list[list[Calls]]:
+    """A pinned server kept busy by each of several sides, from its own core: round by round."""
+    core = min(os.sched_getaffinity(pid))
+    return [
+        [poured_at_once([(side, pid, core)], seconds)[0] for side in sides] for _ in range(rounds)
+    ]

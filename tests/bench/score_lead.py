@@ -10,7 +10,6 @@ is processor time, as the machine may be shared.
 from __future__ import annotations
 
 import datetime as dt
-import os
 import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
@@ -41,7 +40,7 @@ from cis_server.serving.memo import MemoBudget
 from cis_server.serving.scoring_answers import ScoringContext
 from cis_server.serving.store import SnapshotStore
 from tests.bench.figures import Figure, report
-from tests.bench.frames import poured_at_once
+from tests.bench.frames import poured_in_turn
 from tests.bench.harness import (
     CLIENT,
     ECHO,
@@ -79,30 +78,19 @@ def figures() -> Iterator[Figure]:
                 "whole call, server CPU",
                 tuple(calls.cpu_microseconds for _, calls in pairs),
                 "µs",
-                note="limit: the bare echo, an empty message",
+                note="8 callers in Python; limit: the bare echo, an empty message",
                 limit=sorted(calls.cpu_microseconds for calls, _ in pairs)[ROUNDS // 2],
             )
+            busy = poured_in_turn([echo, score], served.pid, SECONDS, ROUNDS)
             yield Figure(
                 "calls/s on one core, of the echo's",
-                tuple(a.cpu_microseconds / b.cpu_microseconds for a, b in pairs),
-                bound=0.85,
-                better="more",
-                note="by server CPU a call, 8 callers",
-            )
-            core = min(os.sched_getaffinity(served.pid))
-            busy = [
-                [poured_at_once([(side, served.pid, core)], SECONDS)[0] for side in (echo, score)]
-                for _ in range(ROUNDS)
-            ]
-            yield Figure(
-                "calls/s of a busy core, of the echo's",
                 tuple(b.per_second / a.per_second for a, b in busy),
                 bound=0.85,
                 better="more",
-                note="by calls made beforehand, from the same core",
+                note="one pinned server, its caller on the same core",
             )
             yield Figure(
-                "calls/s of a busy core",
+                "calls/s on one core",
                 tuple(calls.per_second for _, calls in busy),
                 "calls/s",
                 limit=sorted(calls.per_second for calls, _ in busy)[ROUNDS // 2],

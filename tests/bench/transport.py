@@ -24,7 +24,7 @@ from cis_client.v1 import core_pb2 as core
 from cis_client.v1 import recommendation_service_pb2 as recommendation
 from cis_server.rpc.interceptor import CallInterceptor
 from tests.bench.figures import Figure, report
-from tests.bench.frames import poured_at_once
+from tests.bench.frames import poured_at_once, poured_in_turn
 from tests.bench.harness import (
     CHANNELS,
     CLIENT,
@@ -101,18 +101,18 @@ def rates(served: Served) -> Iterator[Figure]:
         Side("GetTiming", served.target, TIMING, timing_requests()),
         Side("GetChannels", served.target, CHANNELS, channel_requests()),
     ]
-    taken = compared(asked, served.pid, callers=8, seconds=SECONDS, rounds=ROUNDS)
-    echo = [calls.cpu_microseconds for calls in taken["echo"]]
-    yield Figure("echo, CPU a call", tuple(echo), "µs", note="8 callers, empty message")
-    for name in ("GetTiming", "GetChannels"):
-        own = [calls.cpu_microseconds for calls in taken[name]]
-        yield Figure(f"{name}, CPU a call", tuple(own), "µs")
+    taken = poured_in_turn(asked, served.pid, SECONDS, ROUNDS)
+    echo = [calls.per_second for calls, *_ in taken]
+    yield Figure("echo, calls/s of a busy core", tuple(echo), "calls/s", better="more")
+    for place, side in enumerate(asked[1:], 1):
+        own = [calls[place].per_second for calls in taken]
+        yield Figure(f"{side.name}, calls/s of a busy core", tuple(own), "calls/s", better="more")
         yield Figure(
-            f"{name}, calls/s of the echo's",
-            tuple(e / o for e, o in zip(echo, own, strict=True)),
+            f"{side.name}, calls/s of the echo's",
+            tuple(o / e for e, o in zip(echo, own, strict=True)),
             bound=0.9,
             better="more",
-            note="CPU of the pinned server a call, 8 callers",
+            note="one pinned server, its caller on the same core",
         )
 
 
