@@ -11,6 +11,7 @@ import grpc
 import grpc.aio
 from google.protobuf.message import Message
 
+from cis_client._async_bidi import BidiAnswers
 from cis_client._async_coalesce import AsyncCoalescer
 from cis_client._methods import Rpc, rpc_of
 from cis_client._transport import (
@@ -246,12 +247,17 @@ class AsyncBidiCall(Generic[Q, A]):
     ) -> AsyncResponseStream[A]:
         """Begins the call, as `AsyncStreamCall` does.
 
-        Requests are taken as the server is ready for them; none is sent twice.
+        Requests are taken as the server is ready for them; none is sent twice. What taking one
+        raises ends the call, and comes out where the answers are taken.
         """
 
         def start(attempts: Attempts) -> _RunningStream[A]:
             stub = self._stubs[self._client._connections.next()]
-            return stub(requests, timeout=attempts.next_timeout(), metadata=attempts.metadata())
+            # Without requests, which the types do not know of: `BidiAnswers` sends them.
+            call = stub(  # type: ignore[call-arg]
+                timeout=attempts.next_timeout(), metadata=attempts.metadata()
+            )
+            return BidiAnswers(call, requests)
 
         attempts = Attempts(self._client.options, self.rpc, timeout_seconds, request_id)
         return AsyncResponseStream(start, attempts, restartable=False)

@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from types import TracebackType
-from typing import TYPE_CHECKING, Generic, Protocol, Self, TypeVar
+from typing import TYPE_CHECKING, Any, Generic, Protocol, Self, TypeVar
 
 import grpc
 from google.protobuf.message import Message
@@ -233,12 +233,55 @@ class BidiCall(Generic[Q, A]):
         """Begins the call, as `StreamCall` does.
 
         Requests are taken, on a thread of gRPC, as the server is ready for them; none is sent
-        twice.
+        twice. What taking one raises ends the call, and comes out where the answers are taken.
         """
 
         def start(attempts: Attempts) -> _RunningStream[A]:
             stub = self._stubs[self._client._connections.next()]
-            return stub(requests, timeout=attempts.next_timeout(), metadata=attempts.metadata())
+            taken = _Requests(requests)
+            call = stub(taken, timeout=attempts.next_timeout(), metadata=attempts.metadata())
+            return _BidiAnswers(call, taken)
 
         attempts = Attempts(self._client.options, self.rpc, timeout_seconds, request_id)
         return ResponseStream(start, attempts, restartable=False)
+
+
+class _Requests(Iterator[Q]):
+    """Requests as gRPC takes them, and what taking one raised: gRPC would say only that it did."""
+
+    def __init__(self, requests: Iterator[Q]) -> None:
+        self._requests = requests
+        self.failure: Exception | None = None
+
+    def __next__(self) -> Q:
+        try:
+            return next(self._requests)
+        except StopIteration:
+            raise
+        except Exception as failure:
+            self.failure = failure
+            raise
+
+
+class _BidiAnswers(Iterator[A]):
+    """The answers of one call that streams both ways.
+
+    Raises:
+        grpc.RpcError: from ``next``: the call failed.
+        Exception: what taking the next request raised.
+    """
+
+    def __init__(self, call: _RunningStream[A], requests: _Requests[Any]) -> None:
+        self._call, self._answers = call, iter(call)
+        self._requests = requests
+
+    def cancel(self) -> None:
+        self._call.cancel()
+
+    def __next__(self) -> A:
+        try:
+            return next(self._answers)
+        except grpc.RpcError:
+            if self._requests.failure is None:
+                raise
+            raise self._requests.failure from None

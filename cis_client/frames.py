@@ -122,7 +122,6 @@ class FrameScoring:
         self._table: Any = None
         self._answer: list[bytes] = []
         self._begun = threading.Event()
-        self._failure: BaseException | None = None
 
     def take(self, answer: scoring.ScoreTableResponse) -> None:
         """Take in a message of the server; the first one lets the leads be sent.
@@ -160,8 +159,6 @@ class FrameScoring:
         Raises:
             Internal: the server answered other rows than were sent.
         """
-        if self._failure is not None:
-            raise self._failure
         scores = _pyarrow().ipc.open_stream(b"".join(self._answer)).read_all()
         self._answer.clear()
         if scores.num_rows != self._kind.rows:
@@ -189,16 +186,10 @@ class FrameScoring:
         """The table as one Arrow IPC stream, a message at a time."""
         if self._table is None:  # abandoned
             return
-        try:
-            for encoded in _encoded(self._table):
-                for begin in range(0, len(encoded), self._message_bytes):
-                    piece = encoded[begin : begin + self._message_bytes]
-                    yield scoring.ScoreTableRequest(arrow_ipc=piece)
-        except GeneratorExit:
-            raise
-        except BaseException as error:
-            # gRPC would tell of it without saying what it was.
-            self._failure = error
+        for encoded in _encoded(self._table):
+            for begin in range(0, len(encoded), self._message_bytes):
+                piece = encoded[begin : begin + self._message_bytes]
+                yield scoring.ScoreTableRequest(arrow_ipc=piece)
 
 
 def _columns_of_fields(names: Sequence[str]) -> dict[str, str]:

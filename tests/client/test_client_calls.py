@@ -6,7 +6,7 @@ import math
 import pickle
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import grpc
@@ -263,6 +263,51 @@ def test_a_stream_of_requests_is_sent_once(server: Running, connect: Connect) ->
     with pytest.raises(cis_client.ResourceExhausted):
         list(connect(server.target).score_table(requests))
     assert server.seen.calls["shed:1"] == 1
+
+
+def test_what_ends_a_stream_of_requests_is_what_the_server_said(
+    server: Running, connect: Connect
+) -> None:
+    """Not that a request could no longer be sent, which depends on what came first."""
+
+    def requests() -> Iterator[ScoreTableRequest]:
+        for _ in range(100):
+            yield ScoreTableRequest(client_id="invalid", arrow_ipc=bytes(2**16))
+
+    client = connect(server.target)
+    for _ in range(30):
+        with pytest.raises(cis_client.InvalidArgument, match=r"employee_count: is -1"):
+            list(client.score_table(requests()))
+
+
+def test_a_stream_that_the_server_ends_well_ends_well(server: Running, connect: Connect) -> None:
+    requests = [ScoreTableRequest(client_id="enough", arrow_ipc=b"abc" * 2**14)] * 100
+    client = connect(server.target)
+    for _ in range(10):
+        assert len(list(client.score_table(iter(requests)))) == 1
+
+
+def test_a_failure_to_make_a_request_comes_out_as_it_is(server: Running, connect: Connect) -> None:
+    def requests() -> Iterator[ScoreTableRequest]:
+        yield ScoreTableRequest(client_id="echo", arrow_ipc=b"abc")
+        raise LookupError("no more rows")
+
+    answers = connect(server.target).score_table(requests())
+    with pytest.raises(LookupError, match="no more rows"):
+        list(answers)
+
+
+def test_a_stream_of_requests_can_be_cancelled(server: Running, connect: Connect) -> None:
+    def requests() -> Iterator[ScoreTableRequest]:
+        while True:
+            yield ScoreTableRequest(client_id="echo", arrow_ipc=b"abc")
+            time.sleep(0.001)
+
+    stream = connect(server.target).score_table(requests())
+    assert next(stream).arrow_ipc == b"cba"
+    stream.cancel()
+    with pytest.raises(cis_client.Cancelled):
+        list(stream)
 
 
 def test_serving_status(server: Running, connect: Connect) -> None:
