@@ -206,18 +206,19 @@ class Moved:
             self._database.execute("UPDATE learning_runs SET fraction = fraction + 0.0001")
 
 
-def test_sigterm_drains(program: Program) -> None:
-    """The last test of this server."""
-    children = list(program.children().values())
-    with connected(program.target, retry_attempts=5, connections=4) as client:
-        make_client(client, "acme")
-        with Load(client, callers=2):
-            time.sleep(0.2)
-            program.process.send_signal(signal.SIGTERM)
-            assert program.process.wait(20) == EXIT_OK
-            client.close()
-    assert alive([program.process.pid, *children]) == []
-    assert "Traceback" not in program.log
+def test_sigterm_drains(database_url: str) -> None:
+    with serve(database_url, "--workers=2", "--no-worker") as program:
+        program.wait_ready()
+        children = list(program.children().values())
+        with connected(program.target, retry_attempts=5, connections=4) as client:
+            make_client(client, "acme")
+            with Load(client, callers=2):
+                time.sleep(0.2)
+                program.process.send_signal(signal.SIGTERM)
+                assert program.process.wait(20) == EXIT_OK
+                client.close()
+        assert alive([program.process.pid, *children]) == []
+        assert "Traceback" not in program.log
 
 
 def test_children_of_a_killed_supervisor_end_by_themselves(database_url: str) -> None:

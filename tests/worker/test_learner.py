@@ -114,6 +114,7 @@ def place(loaded: Installation) -> Installation:
             connection.execute(text(f"DELETE FROM {table}"))
     with loaded.engine.begin() as connection:
         connection.execute(text("SELECT set_config('role', 'cis_owner', true)"))
+        connection.execute(text("DELETE FROM dataset_snapshots"))
         connection.execute(text("DELETE FROM pattern_history"))
         connection.execute(text("DELETE FROM model_events"))
     loaded.queue.jobs.clear()
