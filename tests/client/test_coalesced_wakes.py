@@ -172,8 +172,8 @@ def test_threads_that_are_answered_are_freed_at_once() -> None:
     server = Server()
     server.release_batches.set()
     coalescer = Coalescer(server.alone, server.batch, lambda: "id", window_seconds=60.0)
-    before = alive(_BlockedCall)
     with without_collector():
+        before = alive(_BlockedCall)
         with ThreadPoolExecutor(PLACES + 20) as pool:
             futures = [pool.submit(coalescer.score, ask("x"), 30.0) for _ in range(PLACES)]
             wait(lambda: server.lone == PLACES)
@@ -190,8 +190,8 @@ def test_threads_that_are_answered_are_freed_at_once() -> None:
 def test_tasks_that_are_answered_are_freed_at_once(server: Running) -> None:
     async def run() -> None:
         async with AsyncClient(ClientOptions(target=server.target, coalesce=True)) as client:
-            before = alive(_AwaitedCall)
             with without_collector():
+                before = alive(_AwaitedCall)
                 await asyncio.gather(*(client.score_lead(ask("x")) for _ in range(40)))
                 await asyncio.sleep(0.01)
                 assert alive(_AwaitedCall) == before
