@@ -722,7 +722,10 @@ class RateEstimate(_message.Message):
     converted: _builtins.int
     """k: those of them that converted; at most `sample`."""
     lift: _builtins.float
-    """Raw rate / the client's baseline, >= 0; 1 when the baseline is 0. Unset when n = 0."""
+    """Raw rate / baseline, >= 0; 1 when the baseline is 0. Unset when n = 0. The baseline is the
+    client's, or where units of one kind are compared (touches after another one, mails with a
+    subject, meetings of which it is known whether they were confirmed) the rate of those units.
+    """
     adjusted_lift: _builtins.float
     """Adjusted rate / adjusted rate of all units outside the segment, >= 0. Unset when the segment
     has no outside.

@@ -77,15 +77,8 @@ def add_show_rates(
 
     def add_flag(name: str) -> None:
         flags = _flag(known, name)
-        asked = flags.is_not_null().to_numpy()
-        if asked.any():
-            segments.add(
-                flag_levels(f"show.{name}", flags),
-                showed,
-                both,
-                baseline=float(showed[asked].mean()),
-                standardized=True,
-            )
+        if flags.is_not_null().any():
+            segments.add(flag_levels(f"show.{name}", flags), showed, both, standardized=True)
 
     for step in (add_days, add_hours, add_ahead, add_tiers):
         blocks.step(BLOCK, step)

@@ -143,7 +143,6 @@ def _judged(
     segments = Segments(settings, float(paths.won.mean()))
     touches = run.resolved_columns(_COLUMNS)
     success, channel = touches["success"].to_numpy(), Coded.of(touches["channel"])
-    hazard = float(success.mean()) if success.size else 0.0
     touch_risk = RiskSet.of_touches(touches, settings.touch_cap)
 
     def content(touch: IntArray) -> pl.Series:
@@ -151,7 +150,7 @@ def _judged(
         return run.dataset.rows("activities", ("content",), rows)["content"]
 
     def add_touches(dimension: Levels) -> None:
-        segments.add(dimension, success, touch_risk, baseline=hazard, standardized=True)
+        segments.add(dimension, success, touch_risk, standardized=True)
 
     def add_channels() -> None:
         dimension = channel_levels(paths, "channel")
@@ -164,31 +163,22 @@ def _judged(
             among = (tier == name).to_numpy()
             if among.any():
                 dimension = channel_levels(paths, f"tier.{name}", among)
-                segments.add(
-                    dimension,
-                    paths.won,
-                    strata=channel_strata(paths, dimension),
-                    baseline=float(paths.won[among].mean()),
-                    standardized=True,
-                )
+                strata = channel_strata(paths, dimension)
+                segments.add(dimension, paths.won, strata=strata, standardized=True)
 
     def add_sequences() -> None:
         for dimension, strata in sequence_levels(paths, settings):
-            baseline = float(paths.won[dimension.known].mean())
-            segments.add(dimension, paths.won, strata=strata, baseline=baseline, standardized=True)
+            segments.add(dimension, paths.won, strata=strata, standardized=True)
 
     def add_counts() -> None:
         for dimension, strata in zip(count_levels(paths), count_strata(paths), strict=True):
             if dimension.known.any():
-                baseline = float(paths.won[dimension.known].mean())
-                segments.add(
-                    dimension, paths.won, strata=strata, baseline=baseline, standardized=True
-                )
+                segments.add(dimension, paths.won, strata=strata, standardized=True)
 
     def add_facts() -> None:
         for dimension in fact_levels(touch_snapshots(run), content, channel, settings):
             facts.append(dimension.dimension)
-            segments.add(dimension, success, touch_risk, baseline=hazard, standardized=True)
+            segments.add(dimension, success, touch_risk, standardized=True)
 
     blocks.step("channel_effectiveness", add_channels)
     blocks.step(

@@ -16,9 +16,12 @@ because successes are known sooner than failures. Lead-level rates are those of 
 (`cis_server.detectors.cohort`): leads followed for the same number of days after their first
 contact.
 
-An outcome before the window is not part of the run. A touch is part of it when it lies in the
-window and not after the conversion of its lead; it is resolved when it is older than the horizon
-(then what it could do it has done), and left out when it is younger, whatever it has led to.
+An outcome before the window is not part of the run. That of a lead that did not convert is dated by
+the last thing done for it: one that was taken up again after its first sequence had ended is part
+of the run by its later touches, whether they led to a conversion or not. A touch is part of the run
+when it lies in the window and not after the conversion of its lead; it is resolved when it is older
+than the horizon (then what it could do it has done), and left out when it is younger, whatever it
+has led to.
 """
 
 from __future__ import annotations
@@ -276,7 +279,7 @@ def _labelled(
             outcome_at=pl.when(pl.col("label") == Label.CONVERTED)
             .then(pl.col("converted_at"))
             .when(pl.col("label") == Label.NOT_CONVERTED)
-            .then(pl.coalesce("completed_at", "last_touch_at", "contacted_at"))
+            .then(pl.coalesce(pl.max_horizontal("completed_at", "last_touch_at"), "contacted_at"))
         )
         .select("contacted_at", "label", "outcome_at")
     )

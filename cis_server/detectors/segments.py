@@ -119,8 +119,9 @@ class Segments:
             posterior: mean, low and high per value worked out elsewhere, instead of shrinking the
                 values towards each other.
             standardized: judge by the comparison within strata, not by the raw counts: test, mean
-                and interval are those of `stats.standardized`. For dimensions that the score tier
-                or the length of a sequence decides.
+                and interval are those of `stats.standardized`, and the baseline is the rate of the
+                units whose value is known. For dimensions that the score tier or the length of a
+                sequence decides.
         """
         if strata is None and risk is not None and levels.values:
             strata = risk.counts(levels)
@@ -168,6 +169,8 @@ class Segments:
             prior: of the log ratios of a standardized dimension, when something is expected of
                 them.
         """
+        if standardized and total[0]:
+            baseline = total[1] / total[0]
         added = _Dimension(
             name=dimension,
             values=values,
@@ -236,8 +239,6 @@ class Segments:
         # Where a dimension is known for some units only, their own rate may differ from that of
         # the whole; a verdict has to hold against both.
         own = dimension.total_k / dimension.total_n if dimension.total_n else dimension.baseline
-        if dimension.standardized:
-            own = dimension.baseline  # what the estimate was standardized to
         first, second = (
             verdict(
                 estimate.low,

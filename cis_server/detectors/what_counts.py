@@ -159,7 +159,6 @@ class Counts:
             total=total,
             coverage=total[0] / part.units,
             strata=self._informative(seen, part.columns),
-            baseline=part.rate,
             standardized=True,
             prior=None
             if part.channel is None

@@ -27,7 +27,8 @@ class RateEstimate:
     converted: int
     """k."""
     lift: float | None = None
-    """Raw rate / client baseline; 1.0 when the baseline is 0."""
+    """Raw rate / baseline (the client's, or that of the kind of units that are compared); 1.0 when
+    the baseline is 0."""
     adjusted_lift: float | None = None
     """Adjusted rate / adjusted rate of the complement."""
     stratified_lift: float | None = None

@@ -8,7 +8,8 @@ exposure multiplies the rate by r, the whole rate h is h1 (e + (1 - e) / r), so 
     h1 = h r / (e r + 1 - e).
 
 r = 1 gives the rate of the whole, and h1 > h exactly when r > 1. The rate of the whole is an
-estimate as well: with K conversions log h has variance 1 / K, which the interval of h1 takes in.
+estimate as well: with K conversions log h has variance (1 - h) / K, which the interval of h1 takes
+in (delta method).
 """
 
 from __future__ import annotations
@@ -172,7 +173,7 @@ def standardized_rates(
 
     Args:
         strata: counts of m segments.
-        whole: rate of all segments together, 0..1.
+        whole: rate of all units whose segment is known, 0..1.
         prior: of log r; around 0 with `LOG_RATIO_SD` by default.
     """
     found = log_ratios(strata)
@@ -187,6 +188,8 @@ def standardized_rates(
 
     events = max(float(np.asarray(strata.total_k).sum()), 1.0)
 
+    half_of_whole = _Z90 * np.sqrt(max(1.0 - whole, 0.0) / events)
+
     def log_factor(log_r: FloatArray) -> FloatArray:
         """log(h1 / h) for log r."""
         result: FloatArray = log_r - np.log(share * np.exp(log_r) + 1.0 - share)
@@ -197,8 +200,8 @@ def standardized_rates(
         return np.where(variance > 0, standard, np.nan)
 
     middle = log_factor(centre)
-    below = np.hypot(middle - log_factor(centre - half), _Z90 / np.sqrt(events))
-    above = np.hypot(log_factor(centre + half) - middle, _Z90 / np.sqrt(events))
+    below = np.hypot(middle - log_factor(centre - half), half_of_whole)
+    above = np.hypot(log_factor(centre + half) - middle, half_of_whole)
     return StandardizedRates(
         mean=rate(middle),
         low=rate(middle - below),

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
-from detector_frames import AS_OF, frame, outreach
+from detector_frames import AS_OF, dataset, frame, outreach
 
 from cis_server.detectors import InsufficientData, detect_how
 from cis_server.domain.dataset import Dataset
@@ -248,6 +248,38 @@ def test_sequences_are_compared_among_leads_that_got_as_far() -> None:
     steps = {(t.from_channel, t.to_channel): t.estimate for t in pattern.channel_transitions}
     assert steps["voice", "email"].sample + steps["email", "voice"].sample > 0
     assert ("linkedin", "email") not in steps
+
+
+def test_a_comparison_of_some_units_is_on_their_own_scale() -> None:
+    """Second touches convert fifteen times as often as first ones, and only they follow one."""
+    rng = np.random.default_rng(11)
+    leads, activities = [], []
+    for number in range(1500):
+        first, second = rng.random() < 0.02, rng.random() < 0.3
+        ended = AS_OF - dt.timedelta(days=150 if first else 146)
+        lead = {"lead_id": f"lead-{number:04d}", "tier": "hot", "status": "exhausted"}
+        if first or second:
+            lead |= {"status": "converted", "converted_at": ended}
+        leads.append(lead)
+        for place, won in enumerate([first] if first else [False, second]):
+            activities.append(
+                {
+                    "activity_id": f"{number}.{place}",
+                    "lead_id": lead["lead_id"],
+                    "channel": ("email", "sms")[int(rng.integers(2))],
+                    "action": "sent",
+                    "occurred_at": AS_OF - dt.timedelta(days=151 - 4 * place),
+                    "time_precision": "instant",
+                    "touch_number": place + 1,
+                    "converting": won,
+                }
+            )
+    steps = detect_how(dataset(leads=leads, activities=activities)).channel_transitions
+    assert len(steps) == 4
+    for step in steps:
+        assert step.estimate.rate is not None
+        assert step.estimate.low < step.estimate.rate < step.estimate.high
+        assert step.estimate.lift == pytest.approx(1.0, abs=0.15)
 
 
 def test_credits_add_to_the_conversions_and_bookings_to_one() -> None:

@@ -108,6 +108,27 @@ def test_what_is_left_out_is_counted() -> None:
     assert "touches left out: 2 of the last 30 days" in run.note
 
 
+def test_a_lead_taken_up_again_counts_whether_it_converts_or_not() -> None:
+    """A first sequence that ended before the window dates no outcome of what came after it."""
+    again = {"first_contacted_at": ago(220), "sequence_completed_at": ago(200)}
+    run = population(
+        dataset(
+            leads=[
+                {"lead_id": "a", "status": "converted", "converted_at": ago(88), **again},
+                {"lead_id": "b", "status": "in_sequence", **again},
+                {"lead_id": "c", "status": "exhausted", **again},
+                {"lead_id": "d", "status": "exhausted", **again},
+            ],
+            activities=[touch("a", 90, converting=True), touch("b", 90), touch("c", 90)],
+        ),
+        SETTINGS,
+    )
+    assert run.excluded["with an outcome before the window"] == 1  # d, of whom nothing is left
+    assert run.resolved_touches["activity_id"].to_list() == ["a@90", "b@90", "c@90"]
+    assert run.leads["label"].to_list() == [
+        Label.CONVERTED, Label.NOT_CONVERTED, Label.NOT_CONVERTED]  # fmt: skip
+
+
 def test_touches_are_cut_at_the_conversion_and_at_the_window() -> None:
     days = [181, 100, 90, 80, 10, -1]
     touches = [touch("a", day, converting=day == 90) for day in days]

@@ -78,6 +78,28 @@ def test_the_interval_is_about_that_of_the_segments_own_conversions() -> None:
     assert found.low[0] < 3853 / 62_877 < found.high[0]
 
 
+@pytest.mark.parametrize(("size", "rate", "other"), [(200, 0.85, 0.85), (200, 0.92, 0.78)])
+def test_intervals_of_high_rates_hold_their_truth_nine_times_of_ten(
+    size: int, rate: float, other: float
+) -> None:
+    rng = np.random.default_rng(4)
+    inside, runs = 0, 400
+    for _ in range(runs):
+        k1, k0 = int(rng.binomial(size, rate)), int(rng.binomial(size, other))
+        counts = Strata(k=[[k1]], n=[[size]], total_k=[k1 + k0], total_n=[2 * size])
+        found = standardized_rates(counts, (k1 + k0) / (2 * size))
+        inside += bool(found.low[0] <= rate <= found.high[0])
+        assert found.high[0] - found.low[0] < 0.12  # .084 is that of a binomial at .85
+    assert inside / runs >= 0.85
+
+
+def test_a_clear_difference_of_high_rates_is_seen() -> None:
+    counts = Strata(k=[[95], [75]], n=[[100], [100]], total_k=[170], total_n=[200])
+    found = standardized_rates(counts, 0.85)
+    assert found.low[0] > 0.85
+    assert found.high[1] < 0.85
+
+
 def test_a_segment_without_conversions_is_low_and_finite() -> None:
     counts = Strata(k=[[0]], n=[[300]], total_k=[60], total_n=[900])
     found = standardized_rates(counts, 60 / 900)
