@@ -8,6 +8,11 @@ ended, those begun lately are mostly the converted ones. So no thread is chosen 
 Rates are of a cohort like that of the leads (`cohort`): every thread in which the lead first wrote
 at least `follow_up_days` before the end of the window, ended or not, and a success is a conversion
 within that many days of that first message.
+
+A thread converts when that was recorded as its outcome, or, where no outcome was recorded, when its
+lead converts after its first message in the thread. Whichever is known to have come first dates it,
+as outcomes are often entered long after the meeting was booked; without either date, the last
+message is the latest that can have brought it.
 """
 
 from __future__ import annotations
@@ -28,10 +33,6 @@ _WON = (ThreadOutcome.CONVERTED.value, ThreadOutcome.MEETING_BOOKED.value)
 _ENDED = (ThreadStatus.RESOLVED.value, ThreadStatus.CONVERTED.value, ThreadStatus.DEAD.value)
 _AUTOMATIC_INTENTS = (ReplyIntent.OUT_OF_OFFICE.value, ReplyIntent.AUTO_REPLY.value)
 
-WON = pl.col("outcome").is_in(_WON).fill_null(False)
-"""Whether a thread converted."""
-ENDED = pl.col("status").is_in(_ENDED).fill_null(False) | WON
-"""Whether a thread has come to an end."""
 AUTOMATIC = (pl.col("direction") == INBOUND) & pl.col("intent").is_in(_AUTOMATIC_INTENTS).fill_null(
     False
 )
@@ -51,7 +52,7 @@ class Threads:
         follow_up_days: days from `begun_at` within which a conversion counts.
         messages: without automatic replies, by thread and time, with the columns of the dataset and
             `thread`, `lead_id`, `channel`. What came after the follow-up, or in a won thread after
-            the conversion of its lead, is left out: it cannot have brought it.
+            its conversion, is left out: it cannot have brought it.
         automatic: automatic replies left out.
     """
 
@@ -111,25 +112,32 @@ def conversation_threads(dataset: Dataset, settings: DetectorSettings) -> Thread
     leads = dataset.leads.select("lead_id", "tier", lead_converted_at="converted_at")
     threads = (
         begun.join(wrote.drop_nulls("begun_at"), on="thread_id", how="inner")
-        .with_columns(won=WON, ended=ENDED)
         .join(leads, on="lead_id", how="left")
+        .with_columns(_by_lead(window))
+        .with_columns(won=_won())
+        .with_columns(
+            ended=pl.col("status").is_in(_ENDED).fill_null(False) | pl.col("won"),
+            # One that is recorded before the lead wrote a word is not that of the thread.
+            won_at=pl.when("won").then(
+                pl.min_horizontal(
+                    pl.when(pl.col("outcome_at") >= pl.col("begun_at")).then("outcome_at"),
+                    "by_lead",
+                )
+            ),
+        )
         .sort("thread_id")
         .with_row_index("thread")
     )
     followed, days = _followed(threads, window, settings)
-    facts = threads.select(
-        *("thread_id", "thread", "lead_id", "channel", "won", "begun_at", "lead_converted_at")
-    )
-    late = pl.col("won") & (pl.col("sent_at") > pl.col("lead_converted_at")).fill_null(False)
+    facts = threads.select("thread_id", "thread", "lead_id", "channel", "begun_at", "won_at")
     messages = (
         human.join(facts, on="thread_id", how="inner")
-        # A conversion before the lead wrote a word is not that of the thread: nothing is cut.
-        .filter(~late | (pl.col("begun_at") > pl.col("lead_converted_at")).fill_null(False))
+        .filter((pl.col("sent_at") <= pl.col("won_at")).fill_null(True))
         .filter(pl.col("sent_at") <= pl.col("begun_at") + pl.duration(days=days))
         .sort("thread", "sent_at", "position", "direction")
-        .drop("won", "begun_at", "lead_converted_at")
+        .drop("begun_at", "won_at")
     )
-    unread = ("lead_converted_at", "last_message_at")
+    unread = ("lead_converted_at", "by_lead", "won_at", "last_message_at")
     return Threads(
         threads=threads.drop(unread),
         followed=followed.drop(unread),
@@ -139,18 +147,28 @@ def conversation_threads(dataset: Dataset, settings: DetectorSettings) -> Thread
     )
 
 
+def _by_lead(window: Window) -> pl.Expr:
+    """When the lead converted, if that was after its first message."""
+    converted = pl.col("lead_converted_at")
+    return (
+        pl.when(converted.is_between(pl.col("begun_at"), window.as_of))
+        .then(converted)
+        .alias("by_lead")
+    )
+
+
+def _won() -> pl.Expr:
+    """Whether a thread converted."""
+    untold = pl.col("outcome").is_null() | (pl.col("outcome") == ThreadOutcome.ONGOING.value)
+    recorded = pl.col("outcome").is_in(_WON).fill_null(False)
+    return recorded | (untold & pl.col("by_lead").is_not_null())
+
+
 def _followed(
     threads: pl.DataFrame, window: Window, settings: DetectorSettings
 ) -> tuple[pl.DataFrame, int]:
-    """The threads followed for the same time with `won` within it, and that time in days.
-
-    A thread converts when its outcome was recorded or its lead converted, whichever came first:
-    outcomes are often entered long after the meeting was booked. Without either, its last message
-    is the latest that can have brought it.
-    """
-    by_lead = pl.when(pl.col("lead_converted_at") >= pl.col("begun_at")).then("lead_converted_at")
-    won_at = pl.coalesce(pl.min_horizontal("outcome_at", by_lead), "last_message_at")
-    delay = won_at - pl.col("begun_at")
+    """The threads followed for the same time with `won` within it, and that time in days."""
+    delay = pl.coalesce("won_at", "last_message_at") - pl.col("begun_at")
     delays = threads.filter("won").select(delay=delay)["delay"]
     days = follow_up_days(delays, window, settings)
     followed = threads.filter(pl.col("begun_at") <= window.as_of - dt.timedelta(days=days))

@@ -7,7 +7,6 @@ import polars as pl
 
 from cis_server.detectors.conversation_pattern_threads import (
     AUTOMATIC,
-    INBOUND,
     conversation_threads,
 )
 from cis_server.detectors.rounding import rounded, rounded_rate
@@ -23,8 +22,9 @@ def conversation_quality(
     """Length, answer times, sentiment and conversion of the threads of each channel.
 
     A conversation is a thread in which a person wrote. The conversion rate is over those followed
-    for the same time, as in the CONVERSATION pattern. Automatic replies are nobody's words: they
-    count neither as messages nor as answers.
+    for the same time, and answer times and sentiment are of what was said within it, as in the
+    CONVERSATION pattern; message counts are of the threads as they stand. Automatic replies are
+    nobody's words: they count neither as messages nor as answers.
 
     Args:
         dataset: threads and messages; those begun in the window count.
@@ -34,11 +34,9 @@ def conversation_quality(
         By channel name; None when no channel has enough followed threads.
     """
     found = conversation_threads(dataset, settings)
-    received = dataset.messages.filter(
-        pl.col("direction") == INBOUND, pl.col("sent_at") <= dataset.window.as_of
-    ).join(found.threads.select("thread_id", "channel"), on="thread_id", how="inner")
-    inbound = received.filter(~AUTOMATIC)
-    threads = _by_people(found.threads, received.filter(AUTOMATIC))
+    automatic = dataset.messages.filter(AUTOMATIC, pl.col("sent_at") <= dataset.window.as_of)
+    inbound = found.inbound
+    threads = _by_people(found.threads, automatic)
     rows = (
         threads.group_by("channel")
         .agg(

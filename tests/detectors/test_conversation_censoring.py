@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import polars as pl
 import pytest
-from conversation_frames import said, thread, won
+from conversation_frames import BEGUN, said, thread, won
 from detector_frames import AS_OF, START, dataset
 
 from cis_server.detectors.conversation_pattern import detect_conversation
@@ -132,3 +132,55 @@ def test_the_lead_converts_before_somebody_enters_it() -> None:
         DetectorSettings(horizon_days=30),
     )
     assert found.followed.filter(~pl.col("won"))["thread_id"].to_list() == ["t0002"]
+
+
+@pytest.mark.parametrize("lead_converts", [1.0, 20 * 24.0, None])
+def test_what_is_said_after_the_conversion_of_a_thread_is_not_read(
+    lead_converts: float | None,
+) -> None:
+    """Thanks for the meeting, though the lead is marked as converted later or never."""
+    threads, messages, leads = [], [], []
+    for i in range(80):
+        wins = i < 30
+        booked = BEGUN + dt.timedelta(hours=1) if wins else None
+        threads.append((won if wins else thread)(i, outcome_at=booked))
+        messages.append(said(i, 1, position=1))
+        if wins:
+            messages.append(said(i, 600, position=2, intent="interested", sentiment="positive"))
+        marked = wins and lead_converts is not None
+        leads.append(
+            {
+                "lead_id": f"l{i:04d}",
+                "converted_at": BEGUN + dt.timedelta(hours=lead_converts or 0) if marked else None,
+            }
+        )
+    data = dataset(threads=threads, messages=messages, leads=leads)
+    found = detect_conversation(data)
+    assert "interested" not in found.intent_mix
+    assert found.thread_totals is not None
+    assert found.thread_totals.converted == 30
+    quality = conversation_quality(data, DetectorSettings())
+    assert quality is not None
+    assert [s.sentiment for s in quality["email"].sentiment_distribution] == ["neutral"]
+
+
+def test_a_thread_without_a_recorded_outcome_follows_its_lead() -> None:
+    kinds = {
+        "recorded": won(0, outcome_at=BEGUN + DAY),
+        "running": thread(1, status="active", outcome="ongoing"),
+        "untold": thread(2, status="active", outcome=None),
+        "refused": thread(3),
+        "of a lead that converts later": thread(4, status="active", outcome=None),
+        "of a lead that converted before": thread(5, status="active", outcome=None),
+    }
+    converted = [2 * DAY, 2 * DAY, 2 * DAY, 2 * DAY, AS_OF + DAY - BEGUN, -DAY]
+    data = dataset(
+        threads=list(kinds.values()),
+        messages=[said(i, 1, position=1) for i in range(len(kinds))],
+        leads=[
+            {"lead_id": f"l{i:04d}", "converted_at": BEGUN + after}
+            for i, after in enumerate(converted)
+        ],
+    )
+    found = conversation_threads(data, DetectorSettings())
+    assert found.followed["won"].to_list() == [True, True, True, False, False, False]
