@@ -1748,11 +1748,15 @@ class TouchHazard(_message.Message):
     touch_number: _builtins.int
     """Number of the touch, from 1; 10 stands for the tenth and all later ones."""
     at_risk: _builtins.int
-    """Leads that received it."""
+    """Leads that received it, one for each campaign they are in, as numbers are counted within a
+    campaign; for 10 the touches themselves.
+    """
     converted: _builtins.int
     """Conversions credited to it."""
     marginal_value: _builtins.float
-    """Further conversions expected per lead when this touch is sent, 0..1."""
+    """Conversions that one such touch adds per lead that starts the sequence, 0..1: the lead must
+    still be open when it comes.
+    """
     marginal_low: _builtins.float
     """Lower end of its 90 % interval."""
     marginal_high: _builtins.float

@@ -1,4 +1,7 @@
-"""What each further touch brings: conversions credited to touch t / leads that received touch t.
+"""What each further touch brings: conversions credited to touch t / touches with that number.
+
+Numbers are counted within a campaign, so that the touches numbered t are the leads that received
+it, one for each campaign they are in. From `touch_cap` on, touches share one number.
 
 The share of conversions by touch number is not it: few leads ever reach the fifth touch, so a
 sequence in which every touch works equally well looks like one that wears out.
@@ -23,19 +26,19 @@ def touch_hazard(
 
     Args:
         touches: resolved touches of a population.
-        settings: minimum at risk; the first touch number under it ends the list.
+        settings: minimum at risk (the first touch number under it ends the list), and the number
+            that stands for all later ones too.
 
     Returns:
         By touch number from 1 on; None without enough first touches.
     """
+    number = pl.col("touch_number").clip(1, settings.touch_cap)
     counts = (
-        touches.group_by("touch_number")
-        .agg(n=pl.len(), k=pl.col("success").sum())
-        .sort("touch_number")
+        touches.group_by(number).agg(n=pl.len(), k=pl.col("success").sum()).sort("touch_number")
     )
     numbers = counts["touch_number"].to_numpy()
     n, k = (counts[name].to_numpy().astype(np.int64) for name in ("n", "k"))
-    # Further numbers without a gap, as long as there are leads enough to speak of.
+    # Further numbers without a gap, as long as there are touches enough to speak of.
     good = (numbers == np.arange(1, numbers.size + 1)) & (n >= settings.minimum_listed)
     last = int(np.argmin(good)) if not good.all() else numbers.size
     if not last:

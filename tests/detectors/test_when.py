@@ -122,6 +122,16 @@ def test_a_constant_hazard_comes_out_flat_although_few_reach_the_last_touch() ->
         assert touch.marginal_low < touch.marginal_value < touch.marginal_high
 
 
+def test_the_tenth_touch_stands_for_all_later_ones() -> None:
+    pattern = detect_when(outreach(seed=4, leads=2000, hazard=0.03, touches=15))
+    assert [t.touch_number for t in pattern.touch_hazard] == list(range(1, 11))
+    last = pattern.touch_hazard[-1]
+    assert last.hazard.adjusted_rate == pytest.approx(0.03, abs=0.01)
+    assert last.at_risk > 4 * pattern.touch_hazard[8].at_risk
+    share = pattern.converting_touch_distribution["touch_10_plus"]
+    assert last.converted == round(share * sum(t.converted for t in pattern.touch_hazard))
+
+
 def test_gaps_are_not_those_of_the_quick_winners() -> None:
     """A wait of four days works best, but winners answered early, after short waits."""
     data = outreach(
