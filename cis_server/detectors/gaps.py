@@ -16,7 +16,7 @@ from cis_server.detectors.risk_set import RiskSet
 from cis_server.detectors.segments import Judged, Segments
 from cis_server.domain.patterns import GapRate, SequenceGap
 from cis_server.domain.vocabulary import Verdict
-from cis_server.stats.arrays import BoolArray, FloatArray
+from cis_server.stats.arrays import FloatArray
 from cis_server.stats.rates import Strata
 
 DEFAULT_GAPS = {1: 2.0, 2: 3.0, 3: 4.0, 4: 5.0, 5: 7.0}
@@ -73,12 +73,12 @@ def gap_touches(touches: pl.DataFrame, risk: RiskSet) -> list[GapTouches]:
     """Touches 2 to 6 by days waited before them.
 
     Args:
-        touches: resolved touches of a population, in order. Both the touch and the one before
-            have to be known to the day.
+        touches: resolved touches of a population, in order. Their `gap_days` are known when the
+            touch and the one before it in the campaign are known to the day.
         risk: the same touches as units.
     """
     days = touches["gap_days"].to_numpy()
-    usable = _both_known(touches) & (days >= 0) & (days < 30)
+    usable = touches["gap_known"].fill_null(False).to_numpy() & (days >= 0) & (days < 30)
     row = np.flatnonzero(usable & touches["touch_number"].is_in(_TO_TOUCH).to_numpy())
     gap = touches["touch_number"].to_numpy()[row] - _TO_TOUCH[0]
     ends = np.array([high for _, high in BINS])
@@ -96,14 +96,6 @@ def gap_touches(touches: pl.DataFrame, risk: RiskSet) -> list[GapTouches]:
             )
         )
     return found
-
-
-def _both_known(touches: pl.DataFrame) -> BoolArray:
-    """Whether a touch, and the one of the same lead before it, are known to the day."""
-    known, lead = touches["gap_known"], touches["lead"].to_numpy()
-    both = known.fill_null(False).to_numpy().copy()
-    both[1:] &= known.fill_null(True).to_numpy()[:-1] | (lead[1:] != lead[:-1])
-    return both
 
 
 def sequence_gaps(judged: Mapping[str, Judged], gaps: list[GapTouches]) -> tuple[SequenceGap, ...]:

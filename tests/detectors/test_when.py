@@ -158,6 +158,23 @@ def test_gaps_are_not_those_of_the_quick_winners() -> None:
     }
 
 
+def test_a_coarse_touch_of_another_campaign_hides_no_gap() -> None:
+    data = outreach(seed=5, leads=400, hazard=0.05, touches=2)
+    between = data.activities.filter(pl.col("touch_number") == 2).with_columns(
+        activity_id=pl.col("activity_id") + ".other",
+        occurred_at=pl.col("occurred_at") - pl.duration(hours=1),
+        touch_number=pl.lit(1, dtype=pl.Int64),
+        gap_days=pl.lit(None, dtype=pl.Float64),
+        time_precision=pl.lit("month"),
+        converting=False,
+    )
+    alone, beside = (
+        detect_when(replace(data, activities=activities)).sequence_gaps[0].sample
+        for activities in (data.activities, pl.concat([data.activities, between]))
+    )
+    assert alone == beside > 300
+
+
 def test_weekdays_without_hours_give_days_and_no_hours_and_no_gaps() -> None:
     data = outreach(
         seed=6,
