@@ -1,7 +1,8 @@
 """How long deals stay in each stage: won ones, lost ones, and open ones that stand still.
 
 Times come from the stage changes themselves. A deal that passes a stage twice spent there the sum
-of both. Deals still open are in neither column: nobody knows yet which one they belong to.
+of both; changes written down at one instant follow on one another. Deals still open are in neither
+column: nobody knows yet which one they belong to.
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ _FAST = "win.fast"
 _USUAL = 0.90
 _CLOSED = (DealStage.CLOSED_WON.value, DealStage.CLOSED_LOST.value)
 _STAGES = tuple(stage.value for stage in DealStage if stage.value not in _CLOSED)
+_PLACE = {stage.value: place for place, stage in enumerate(DealStage)}
 
 
 def add_speed(
@@ -84,10 +86,11 @@ def stage_spans(changes: pl.DataFrame, deals: pl.DataFrame) -> pl.DataFrame:
         that a deal was created in, and of which only the leaving was written down, began with it;
         so did the present stage of a deal without any change.
     """
-    known = (
+    known = _in_turn(
         changes.join(deals.select("deal_id", "created_at"), on="deal_id", how="inner")
         .filter(pl.col("from_stage").is_null() | (pl.col("from_stage") != pl.col("to_stage")))
         .sort("deal_id", "changed_at", "from_stage", "to_stage", nulls_last=False)
+        .filter(~_as_before("deal_id", "changed_at", "from_stage", "to_stage"))
     )
     first = known.group_by("deal_id", maintain_order=True).first()
     begun = first.filter(pl.col("from_stage").is_not_null()).select(
@@ -110,6 +113,52 @@ def stage_spans(changes: pl.DataFrame, deals: pl.DataFrame) -> pl.DataFrame:
         "entered_at",
         left_at=pl.col("entered_at").shift(-1).over("deal_id"),
     ).filter(~pl.col("stage").is_in(_CLOSED))
+
+
+def _as_before(*columns: str) -> pl.Expr:
+    """Whether a row has the same values there as the one before it."""
+    return pl.all_horizontal(pl.col(name).eq_missing(pl.col(name).shift()) for name in columns)
+
+
+def _in_turn(changes: pl.DataFrame) -> pl.DataFrame:
+    """Changes sorted by deal and time, with those of one instant as they follow on one another."""
+    at = ["deal_id", "changed_at"]
+    again = _as_before(*at)
+    tied = changes.with_row_index("row").filter(again | again.shift(-1))
+    groups = tied.group_by(at, maintain_order=True).agg("row", "from_stage", "to_stage").drop(at)
+    order = np.arange(changes.height)
+    deal, to = changes["deal_id"], changes["to_stage"]
+    for rows, sources, targets in groups.iter_rows():
+        first, end = rows[0], rows[-1] + 1
+        entered = first > 0 and deal[first - 1] == deal[first]
+        row_of = dict(zip(zip(sources, targets, strict=True), rows, strict=True))
+        chain = _chained(list(row_of), to[int(order[first - 1])] if entered else None)
+        order[first:end] = [row_of[move] for move in chain]
+    return changes[order]
+
+
+def _chained(
+    moves: list[tuple[str | None, str]], stage: str | None
+) -> list[tuple[str | None, str]]:
+    """Different moves from stage to stage as a deal in `stage` makes them one after the other.
+
+    Where nothing leads on, the next is a move that no other leads to, the earliest in the pipeline.
+    """
+    rest = sorted(moves, key=lambda move: _PLACE.get(move[1], -1))
+    chain = []
+
+    def misfit(move: tuple[str | None, str]) -> tuple[bool, bool, bool]:
+        source, to = move
+        others = [other for other in rest if other != move]
+        led_to = any(source == after for _, after in others)
+        dead_end = all(to != before for before, _ in others)
+        return source != stage, led_to, dead_end
+
+    while rest:
+        chain.append(min(rest, key=misfit))
+        rest.remove(chain[-1])
+        stage = chain[-1][1]
+    return chain
 
 
 def _by_deal(spans: pl.DataFrame) -> pl.DataFrame:

@@ -505,6 +505,67 @@ def test_a_stage_passed_twice_lasts_the_sum() -> None:
     ).rows() == [("proposal", 3), ("negotiation", 2), ("proposal", 4)]
 
 
+@pytest.mark.parametrize("seed", [1, 2, 3])
+@pytest.mark.parametrize(
+    ("changes", "days"),
+    [
+        # Proposal and negotiation on one evening, then 30 days of negotiation.
+        (
+            [(0, None, "qualification"), (10, "qualification", "proposal"),
+             (10, "proposal", "negotiation"), (40, "negotiation", "closed_won")],
+            [("qualification", 10), ("proposal", 0), ("negotiation", 30)],
+        ),
+        # The same when only what was left is known, at the deal's first changes.
+        (
+            [(10, "qualification", "proposal"), (10, "proposal", "negotiation"),
+             (40, "negotiation", "closed_won")],
+            [("qualification", 10), ("proposal", 0), ("negotiation", 30)],
+        ),
+        # Back and forth, written down twice: the deal is where it was.
+        (
+            [(0, None, "negotiation"), (5, "proposal", "negotiation"),
+             (5, "negotiation", "proposal"), (5, "negotiation", "proposal"),
+             (9, "negotiation", "closed_won")],
+            [("negotiation", 5), ("proposal", 0), ("negotiation", 4)],
+        ),
+        # A detour comes before the stage that nothing leads out of, instant after instant.
+        (
+            [(0, None, "negotiation"), (0, "negotiation", "contract_sent"),
+             (7, "contract_sent", "proposal"), (7, "contract_sent", "verbal_commit"),
+             (7, "verbal_commit", "contract_sent"), (8, "proposal", "closed_won")],
+            [("negotiation", 0), ("contract_sent", 7), ("verbal_commit", 0),
+             ("contract_sent", 0), ("proposal", 1)],
+        ),
+        # No chain: as the pipeline goes.
+        (
+            [(0, None, "negotiation"), (0, None, "proposal"), (3, "negotiation", "closed_won")],
+            [("proposal", 0), ("negotiation", 3)],
+        ),
+    ],
+)  # fmt: skip
+def test_changes_of_one_instant_follow_on_one_another(
+    changes: list[tuple[float, str | None, str]], days: list[tuple[str, int]], seed: int
+) -> None:
+    data = dataset(deals=[deal(1)], deal_stages=[change(1, d, to, fr) for d, fr, to in changes])
+    spans = stage_spans(shuffled(data, seed).deal_stages, data.deals)
+    found = spans.select("stage", (pl.col("left_at") - pl.col("entered_at")).dt.total_days())
+    assert found.rows() == days
+
+
+def test_a_stalled_deal_stands_in_the_last_stage_of_its_instant() -> None:
+    usual = [
+        (0, None, "qualification"), (10, "qualification", "proposal"),
+        (20, "proposal", "negotiation"), (40, "negotiation", "closed_won"),
+    ]  # fmt: skip
+    changes = [change(i, d, to, fr) for i in range(20) for d, fr, to in usual]
+    changes += [change(99, 30, to, fr) for _, fr, to in usual[:3]]
+    deals = [*(deal(i) for i in range(20)), open_deal(99, created_at=AS_OF - 30 * DAY)]
+    block = pattern(deals=deals, deal_stages=changes).velocity
+    assert block is not None
+    (stalled,) = block.stalled_deals
+    assert (stalled.deal_id, stalled.stage, stalled.days_in_stage) == ("d0099", "negotiation", 30)
+
+
 def test_deals_that_drag_on_are_told() -> None:
     rows = [
         *(deal(i, closed_at=AS_OF - 50 * DAY) for i in range(60)),
