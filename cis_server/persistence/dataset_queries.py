@@ -147,13 +147,20 @@ LEFT JOIN deals d ON d.client_id = $1 AND d.deal_id = m.deal_id AND d.opened_at 
 WHERE m.client_id = $1 AND m.booked_at BETWEEN $2 AND $3
 """,
     # Deals look back further than the touches that led to them, so the window does not cut them.
+    # The stage as of then is that of the last change; of several at one instant, the one after
+    # which no other of them goes on.
     "deals": """
 SELECT d.deal_id, d.lead_id, d.meeting_id, d.currency, d.first_touch_channel,
        d.value::float8 AS value, d.opened_at AS created_at,
        CASE WHEN d.closed_at > $3
             THEN coalesce((SELECT h.to_stage FROM deal_stage_history h
                            WHERE h.client_id = $1 AND h.deal_id = d.deal_id AND h.changed_at <= $3
-                           ORDER BY h.changed_at DESC, h.change_id LIMIT 1), 'qualification')
+                           ORDER BY h.changed_at DESC, EXISTS (
+                               SELECT FROM deal_stage_history n
+                               WHERE n.client_id = $1 AND n.deal_id = h.deal_id
+                                 AND n.changed_at = h.changed_at AND n.from_stage = h.to_stage
+                                 AND n.to_stage <> h.to_stage),
+                               h.change_id LIMIT 1), 'qualification')
             ELSE d.stage END AS stage,
        CASE WHEN d.closed_at > $3 THEN NULL ELSE d.lost_reason END AS lost_reason,
        CASE WHEN d.closed_at > $3 THEN NULL ELSE d.won END AS won,

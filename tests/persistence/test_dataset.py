@@ -111,6 +111,37 @@ def test_an_outcome_after_as_of_has_not_happened(database_url: str) -> None:
     assert late["converted_at"] is None
 
 
+def test_the_stage_as_of_then_is_the_last_one_of_its_instant(
+    filled: Engine, database_url: str
+) -> None:
+    # Names of changes are drawn by lot: of eight deals, some would have the wrong one first.
+    deals = [f"deal{number}" for number in range(8)]
+    stages = ("qualification", "proposal", "negotiation", "contract_sent")
+    with tenant(filled, "acme") as connection:
+        for deal in deals:
+            connection.execute(
+                text(
+                    "INSERT INTO deals (client_id, deal_id, lead_id, opened_at, stage, closed_at)"
+                    " VALUES ('acme', :deal, 'ann', :opened, 'closed_won', :closed)"
+                ),
+                {"deal": deal, "opened": AS_OF - 30 * DAY, "closed": AS_OF + 5 * DAY},
+            )
+            for left, entered in zip((None, *stages), stages, strict=False):
+                connection.execute(
+                    text(
+                        "INSERT INTO deal_stage_history"
+                        " (client_id, deal_id, from_stage, to_stage, changed_at)"
+                        " VALUES ('acme', :deal, :left, :entered, :at)"
+                    ),
+                    {"deal": deal, "left": left, "entered": entered, "at": AS_OF - 20 * DAY},
+                )
+        rederive(connection, "acme")
+    read = read_dataset(database_url, "acme", WINDOW).deals
+    assert read.select("deal_id", "stage", "won").rows() == [
+        (deal, "contract_sent", None) for deal in deals
+    ]
+
+
 @pytest.mark.usefixtures("filled")
 def test_no_personal_data_is_in_it(database_url: str, tmp_path: Path) -> None:
     dataset = save_dataset(read_dataset(database_url, "acme", WINDOW), tmp_path)
