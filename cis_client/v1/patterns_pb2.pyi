@@ -1909,7 +1909,7 @@ class EngagementTiming(_message.Message):
     click_rate: _builtins.float
     """Clicked / sent, 0..1."""
     click_to_open_rate: _builtins.float
-    """Clicked / opened, 0..1. Unset without opens."""
+    """Share of the opened ones that were clicked too, 0..1. Unset without opens."""
     machine_open_share: _builtins.float
     """Share 0..1 of opens that machines made."""
     def __init__(
@@ -2545,7 +2545,7 @@ class EmailEngagement(_message.Message):
     click_rate: _builtins.float
     """Share of leads that clicked, 0..1."""
     click_to_open_rate: _builtins.float
-    """Clicked / opened, 0..1."""
+    """Share of leads that opened which clicked too, 0..1. Unset without opens."""
     conversion_rate_if_opened: _builtins.float
     """Adjusted rate of leads that opened."""
     conversion_rate_if_not_opened: _builtins.float

@@ -3,6 +3,7 @@
 Machine opens (privacy proxies, link scanners) were told apart when the events were recorded; what
 is read here are `human_opened_at` and `human_clicked_at`. Only opens and clicks up to the end of
 the run and, per lead, up to its conversion count: what follows the conversion cannot explain it.
+A mail that blocks images is clicked without an open, so clicks to opens are asked of opened mails.
 """
 
 from __future__ import annotations
@@ -53,6 +54,7 @@ def engagement_timing(
         sample=pl.len(),
         opened=pl.col("opened").sum(),
         clicked=pl.col("clicked").sum(),
+        both=(pl.col("opened") & pl.col("clicked")).sum(),
         machine=pl.col("machine_open").fill_null(False).sum(),
         any_open=(pl.col("machine_open").fill_null(False) | pl.col("opened")).sum(),
         avg_open=to_open.mean(),
@@ -74,7 +76,7 @@ def engagement_timing(
         optimal_click_window_minutes=_minutes(row["best_click"]),
         open_rate=rounded_rate(row["opened"] / row["sample"]),
         click_rate=rounded_rate(row["clicked"] / row["sample"]),
-        click_to_open_rate=_share(row["clicked"], row["opened"]),
+        click_to_open_rate=_share(row["both"], row["opened"]),
         machine_open_share=_share(row["machine"], row["any_open"]) or 0.0,
     )
 
@@ -112,6 +114,7 @@ def email_engagement(run: Population, settings: DetectorSettings) -> EmailEngage
         leads=pl.len(),
         opened=opened.sum(),
         clicked=clicked.sum(),
+        both=(opened & clicked).sum(),
         opened_won=(opened & won).sum(),
         not_opened_won=(~opened & won).sum(),
         clicked_won=(clicked & won).sum(),
@@ -130,7 +133,7 @@ def email_engagement(run: Population, settings: DetectorSettings) -> EmailEngage
         sample_size=n,
         open_rate=rounded_rate(row["opened"] / n),
         click_rate=rounded_rate(row["clicked"] / n),
-        click_to_open_rate=_share(row["clicked"], row["opened"]),
+        click_to_open_rate=_share(row["both"], row["opened"]),
         conversion_rate_if_opened=if_opened,
         conversion_rate_if_not_opened=if_not_opened,
         conversion_rate_if_clicked=if_clicked,

@@ -180,6 +180,7 @@ class EngagementTiming(Stored):
     open_rate: float
     click_rate: float
     click_to_open_rate: float | None
+    """Of the opened e-mails, those clicked too."""
     machine_open_share: float
 
 
@@ -318,6 +319,7 @@ class EmailEngagement(Stored):
     open_rate: float
     click_rate: float
     click_to_open_rate: float | None
+    """Of the leads that opened, those that clicked too."""
     conversion_rate_if_opened: float | None
     conversion_rate_if_not_opened: float | None
     conversion_rate_if_clicked: float | None

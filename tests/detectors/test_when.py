@@ -11,6 +11,7 @@ from detector_frames import AS_OF, START, dataset, outreach
 from lifelines import KaplanMeierFitter
 
 from cis_server.detectors import InsufficientData, detect_when
+from cis_server.detectors.how import detect_how
 from cis_server.domain.patterns import WhenPattern
 from cis_server.domain.vocabulary import PatternStatus, Verdict
 
@@ -260,6 +261,24 @@ def test_only_opens_and_clicks_by_people_count() -> None:
     assert found.avg_time_to_open_minutes == pytest.approx(60, abs=0.5)
     assert found.median_open_to_click_minutes == 30
     assert found.median_time_to_click_minutes == 120
+
+
+def test_clicks_without_an_open_leave_click_to_open_a_share() -> None:
+    """Of four mails: one clicked with images blocked, one opened, one opened and clicked."""
+    data = outreach(seed=9, leads=400, channels=("email",), hazard=0.05)
+    lead, later = pl.col("lead_id").str.slice(5).cast(pl.Int64) % 4, pl.duration(minutes=30)
+    activities = data.activities.with_columns(
+        human_opened_at=pl.when(lead > 1).then(pl.col("occurred_at") + later),
+        human_clicked_at=pl.when(lead % 2 == 1).then(pl.col("occurred_at") + later),
+    )
+    data = replace(data, activities=activities)
+    timing = detect_when(data).engagement_timing
+    leads = detect_how(data).email_engagement_correlation
+    assert timing is not None
+    assert leads is not None
+    assert timing.click_rate == pytest.approx(0.5, abs=0.05)
+    assert timing.click_to_open_rate == pytest.approx(0.5, abs=0.05)
+    assert leads.click_to_open_rate == pytest.approx(0.5, abs=0.05)
 
 
 def test_conversion_timing_is_kaplan_meier_with_open_leads_censored() -> None:
