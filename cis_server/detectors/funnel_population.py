@@ -32,11 +32,12 @@ class FunnelPopulation:
     """What a funnel run looks at.
 
     Attributes:
-        past: meetings booked in the window whose time has passed and that were not called off, by
-            `meeting_id`, with the columns of the dataset and `attended` (null where unknown),
-            `days_ahead` (days from booking to meeting), `reached_reminder` (booked early enough to
-            be confirmed and reminded), `has_deal`, and of the lead `tier`, `employee_count`,
-            `local_weekday` (ISO), `local_hour`.
+        past: meetings booked in the window whose time has passed and that were not called off
+            (unless the lead showed up all the same), by `meeting_id`, with the columns of the
+            dataset and `attended` (null where unknown), `days_ahead` (days from booking to
+            meeting), `reached_reminder` (booked early enough to be confirmed and reminded),
+            `has_deal`, and of the lead `tier`, `employee_count`, `local_weekday` (ISO),
+            `local_hour`.
         deals: deals created in the cohort's time, by `deal_id`, with `days` (to the close, for open
             deals to `as_of`), `converting_channel` of the meeting, and `tier` and `employee_count`
             of the lead.
@@ -126,8 +127,8 @@ def _past_meetings(
             pl.col("booked_at").is_between(window.start, window.as_of),
             pl.col("scheduled_at") <= window.as_of,
         )
+        .filter(pl.col("showed_up") | ~outcome.is_in(_CALLED_OFF).fill_null(False))
         .with_columns(attended=attended)
-        .filter(pl.col("attended").is_not_null() | ~outcome.is_in(_CALLED_OFF).fill_null(False))
         .with_columns(
             days_ahead=_days(notice),
             reached_reminder=notice >= dt.timedelta(hours=settings.reminder_hours),

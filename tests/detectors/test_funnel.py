@@ -90,6 +90,21 @@ def test_attendance_counts_past_meetings_and_reports_the_unknown() -> None:
     assert shows.unknown_attendance_share == pytest.approx(4 / 30, abs=1e-6)
 
 
+def test_a_meeting_called_off_is_no_missed_one() -> None:
+    rows = [
+        *(meeting(i) for i in range(20)),
+        meeting(100, showed_up=False, outcome="no_show"),
+        *(meeting(200 + i, showed_up=False, outcome="cancelled") for i in range(10)),
+        *(meeting(300 + i, showed_up=False, outcome="rescheduled") for i in range(10)),
+        # Called off, but the lead came.
+        meeting(400, showed_up=True, outcome="cancelled"),
+    ]
+    shows = pattern(meetings=rows).show_rate
+    assert shows is not None
+    assert shows.estimate is not None
+    assert (shows.estimate.converted, shows.sample_size) == (21, 22)
+
+
 def test_days_and_hours_are_those_of_the_lead_and_sunday_midnight_is_a_time() -> None:
     # Sunday 00:30 in Sydney is Saturday 13:30 UTC; Monday 09:30 there is Sunday 22:30 UTC.
     midnight = dt.datetime(2026, 1, 24, 13, 30, tzinfo=dt.UTC)
