@@ -78,9 +78,7 @@ def detect_funnel(
     add_speed(segments, people, blocks, settings)
     judged = segments.judged()
     shows = blocks.run(SHOW_BLOCK, lambda: show_rate(people, judged, settings))
-    meetings = blocks.run(
-        MEETING_BLOCK, lambda: meeting_to_deal(people, dataset.deals, judged, settings)
-    )
+    meetings = blocks.run(MEETING_BLOCK, lambda: meeting_to_deal(people, judged, settings))
     wins = blocks.run(WIN_BLOCK, lambda: win_rate(people, judged, settings))
     lost = blocks.run(LOST_BLOCK, lambda: lost_deals(people, settings))
     revenue = blocks.run(REVENUE_BLOCK, lambda: channel_attribution(dataset, people, settings))

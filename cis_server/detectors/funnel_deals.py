@@ -83,18 +83,9 @@ def add_meetings_to_deals(
 
 
 def meeting_to_deal(
-    people: FunnelPopulation,
-    deals: pl.DataFrame,
-    judged: Mapping[str, Judged],
-    settings: DetectorSettings,
+    people: FunnelPopulation, judged: Mapping[str, Judged], settings: DetectorSettings
 ) -> MeetingToDeal:
     """The block, once everything is judged.
-
-    Args:
-        people: the population.
-        deals: every deal known at `as_of`, of whatever age.
-        judged: the run's dimensions.
-        settings: minimums.
 
     Raises:
         InsufficientData: too few attended meetings old enough to have brought a deal.
@@ -107,7 +98,7 @@ def meeting_to_deal(
         )
     brought = int(meetings["has_deal"].sum())
     estimate = rounded(estimate_segments([brought], [meetings.height]).estimates[0])
-    own = deals.filter(
+    own = people.every_deal.filter(
         pl.col("meeting_id").is_in(meetings["meeting_id"].implode())
         | pl.col("deal_id").is_in(meetings["deal_id"].drop_nulls().implode())
     )

@@ -41,14 +41,14 @@ class FunnelPopulation:
         deals: deals created in the cohort's time, by `deal_id`, with `days` (to the close, for open
             deals to `as_of`), `converting_channel` of the meeting, and `tier` and `employee_count`
             of the lead.
-        open_deals: open deals of whatever age, by `deal_id`.
+        every_deal: deals known at `as_of`, of whatever age, by `deal_id`.
         deals_since: earliest creation of `deals`.
         currency: the one of most deals of the cohort; None without deals.
     """
 
     past: pl.DataFrame
     deals: pl.DataFrame
-    open_deals: pl.DataFrame
+    every_deal: pl.DataFrame
     deals_since: dt.datetime
     as_of: dt.datetime
     currency: str | None
@@ -62,6 +62,11 @@ class FunnelPopulation:
     def closed(self) -> pl.DataFrame:
         """Deals won or lost: the denominator of every win rate."""
         return self.deals.filter(pl.col("won").is_not_null())
+
+    @cached_property
+    def open_deals(self) -> pl.DataFrame:
+        """Open deals of whatever age."""
+        return self.every_deal.filter(pl.col("won").is_null())
 
     def matured(self, settings: DetectorSettings) -> pl.DataFrame:
         """Attended meetings old enough to have brought their deal."""
@@ -95,7 +100,7 @@ def funnel_population(dataset: Dataset, settings: DetectorSettings) -> FunnelPop
     return FunnelPopulation(
         past=_past_meetings(dataset, every, facts, settings),
         deals=deals,
-        open_deals=every.filter(pl.col("won").is_null()),
+        every_deal=every,
         deals_since=since,
         as_of=window.as_of,
         currency=_main_currency(deals),

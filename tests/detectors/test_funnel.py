@@ -335,6 +335,16 @@ def test_values_are_of_one_currency_each() -> None:
     assert revenue.sample_size == 16
 
 
+def test_values_of_meetings_are_of_deals_known_by_then() -> None:
+    later = {"created_at": AS_OF + DAY, "value": 9e6, "won": None, "closed_at": None}
+    rows = [*(deal(i, meeting_id=f"m{i:04d}") for i in range(10)), deal(10, **later)]
+    meetings = [*(meeting(i) for i in range(10)), *(meeting(i) for i in range(11, 30))]
+    meetings.append(meeting(10, deal_id="d0010"))
+    block = pattern(deals=rows, meetings=meetings).meeting_to_deal
+    assert block is not None
+    assert [(v.count, v.total) for v in block.values] == [(10, 10_000.0)]
+
+
 def test_no_value_is_no_zero() -> None:
     values = deal_values(dataset(deals=[deal(1, value=None), deal(2)]).deals)
     assert [(v.count, v.median) for v in values] == [(1, 1000.0)]
