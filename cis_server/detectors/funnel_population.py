@@ -43,7 +43,8 @@ class FunnelPopulation:
             of the lead.
         every_deal: deals known at `as_of`, of whatever age, by `deal_id`.
         deals_since: earliest creation of `deals`.
-        currency: the one of most deals of the cohort; None without deals.
+        currency: the one of most deals of the cohort whose value is known, of most deals if none
+            is; None without deals.
     """
 
     past: pl.DataFrame
@@ -90,7 +91,7 @@ def funnel_population(dataset: Dataset, settings: DetectorSettings) -> FunnelPop
     channels = dataset.meetings.select("meeting_id", "converting_channel")
     end = pl.when(pl.col("won").is_null()).then(window.as_of).otherwise("closed_at")
     created = pl.col("created_at")
-    every = dataset.deals.filter(created <= window.as_of).sort("deal_id")
+    every = dataset.deals.filter(created <= window.as_of).sort("deal_id").with_columns(_value())
     deals = (
         every.filter(created >= since)
         .join(facts.drop("timezone"), on="lead_id", how="left", maintain_order="left")
@@ -162,12 +163,18 @@ def _local_clocks(instants: pl.Series, zones: pl.Series) -> list[pl.Series]:
     ]
 
 
+def _value() -> pl.Expr:
+    """Value of a deal; nobody owes for one, so below zero it is a slip of the pen, and unknown."""
+    value = pl.col("value")
+    return pl.when(value.is_between(0, float("inf"), closed="left")).then(value)
+
+
 def _main_currency(deals: pl.DataFrame) -> str | None:
     counts = (
         deals.drop_nulls("currency")
         .group_by("currency")
-        .len()
-        .sort(["len", "currency"], descending=[True, False])
+        .agg(priced=pl.col("value").count(), deals=pl.len())
+        .sort("priced", "deals", "currency", descending=[True, True, False])
     )
     return str(counts["currency"][0]) if counts.height else None
 

@@ -335,6 +335,40 @@ def test_values_are_of_one_currency_each() -> None:
     assert revenue.sample_size == 16
 
 
+def test_a_value_below_zero_is_unknown() -> None:
+    rows = [
+        *(deal(i) for i in range(10)),
+        *(deal(100 + i, first_touch_channel="voice", value=-300.0) for i in range(10)),
+        *(lost(200 + i, value=-7.0) for i in range(10)),
+    ]
+    meetings = [meeting(i, deal_id=f"d{i:04d}") for i in (*range(10), *range(100, 110))]
+    found = pattern(deals=rows, meetings=meetings)
+    revenue, losses = found.channel_attribution, found.lost_deals
+    assert revenue is not None
+    assert revenue.total_revenue == 10_000.0
+    assert [(c.channel, c.revenue, c.revenue_share) for c in revenue.channels] == [
+        ("email", 10_000.0, 1.0),
+        ("voice", 0.0, 0.0),
+    ]
+    assert losses is not None
+    assert [reason.total_value_lost for reason in losses.top_reasons] == [None]
+    assert found.meeting_to_deal is not None
+    assert [(v.count, v.total) for v in found.meeting_to_deal.values] == [(10, 10_000.0)]
+
+
+def test_the_currency_is_one_in_which_deals_have_values() -> None:
+    rows = [
+        *(deal(i, value=None) for i in range(12)),
+        *(deal(100 + i, currency="USD", value=500.0) for i in range(10)),
+    ]
+    revenue = pattern(deals=rows).channel_attribution
+    assert revenue is not None
+    assert (revenue.currency_code, revenue.total_revenue) == ("USD", 5000.0)
+    unpriced = pattern(deals=[*rows[:12], *(deal(100 + i, value=None) for i in range(10))])
+    assert unpriced.channel_attribution is not None
+    assert unpriced.channel_attribution.currency_code == "AUD"
+
+
 def test_values_of_meetings_are_of_deals_known_by_then() -> None:
     later = {"created_at": AS_OF + DAY, "value": 9e6, "won": None, "closed_at": None}
     rows = [*(deal(i, meeting_id=f"m{i:04d}") for i in range(10)), deal(10, **later)]
