@@ -24,7 +24,7 @@ from cis_server.stats.arrays import IntArray
 EMAIL = "email"
 
 ENGAGEMENT = ("human_opened_at", "human_clicked_at", "minutes_to_open", "minutes_to_click")
-"""Columns that `human_engagement` reads."""
+"""Columns that `engaged` reads, beside the lead."""
 COLUMNS = ("lead", "channel", "success", "machine_open", *ENGAGEMENT)
 """Columns that are read of touches."""
 
@@ -45,7 +45,7 @@ def engagement_timing(
         None under `minimum_listed` e-mails.
     """
     mails = touches.select(COLUMNS).filter(pl.col("channel") == EMAIL)
-    mails = _engaged(mails, run.leads["converted_at"], run.as_of)
+    mails = engaged(mails, run.leads["converted_at"], run.as_of)
     if mails.height < settings.minimum_listed:
         return None
     to_open, to_click = pl.col("minutes_to_open"), pl.col("minutes_to_click")
@@ -105,7 +105,7 @@ def email_engagement(run: Population, settings: DetectorSettings) -> EmailEngage
     rows = run.followed["row"]
     sent_by_mail = run.touches["channel"].gather(rows) == EMAIL
     mails = run.columns_of(("lead", *ENGAGEMENT), rows.filter(sent_by_mail))
-    leads = _by_lead(_engaged(mails, ends, run.as_of))
+    leads = _by_lead(engaged(mails, ends, run.as_of))
     leads = leads.with_columns(resolved["won"].gather(place.gather(leads["lead"])))
     if leads.height < settings.minimum_units:
         return None
@@ -150,7 +150,14 @@ def email_engagement(run: Population, settings: DetectorSettings) -> EmailEngage
     return _with_insights(result, enough, enough_clicks)
 
 
-def human_engagement(as_of: pl.Expr) -> list[pl.Expr]:
+def engaged(mails: pl.DataFrame, ended_at: pl.Series, as_of: dt.datetime) -> pl.DataFrame:
+    """E-mail touches with what people did up to `ended_at` of their lead, given by its number."""
+    ends = pl.DataFrame({"ended_at": ended_at.gather(mails["lead"])})
+    last = pl.min_horizontal(pl.col("ended_at"), pl.lit(as_of))
+    return mails.hstack(ends).with_columns(_human_engagement(last))
+
+
+def _human_engagement(as_of: pl.Expr) -> list[pl.Expr]:
     """Columns `opened`, `clicked`, `minutes_to_open`, `minutes_to_click` of people, as of then."""
     opened = (pl.col("human_opened_at") <= as_of).fill_null(False)
     clicked = (pl.col("human_clicked_at") <= as_of).fill_null(False)
@@ -164,13 +171,6 @@ def human_engagement(as_of: pl.Expr) -> list[pl.Expr]:
         minutes("minutes_to_open", opened),
         minutes("minutes_to_click", clicked),
     ]
-
-
-def _engaged(mails: pl.DataFrame, ended_at: pl.Series, as_of: dt.datetime) -> pl.DataFrame:
-    """E-mail touches with what people did up to `ended_at` of their lead, given by its number."""
-    ends = pl.DataFrame({"ended_at": ended_at.gather(mails["lead"])})
-    last = pl.min_horizontal(pl.col("ended_at"), pl.lit(as_of))
-    return mails.hstack(ends).with_columns(human_engagement(last))
 
 
 def _by_lead(mails: pl.DataFrame) -> pl.DataFrame:

@@ -104,7 +104,7 @@ def detect_when(
     waits = blocks.run("sequence_gaps", lambda: sequence_gaps(judged, gaps)) or default_gaps()
     engagement = blocks.run("engagement_timing", lambda: engagement_timing(touches, run, settings))
     zones = blocks.run(
-        "timezone_insights", lambda: timezone_insights(touches, zone(), run.as_of, judged[ZONE])
+        "timezone_insights", lambda: timezone_insights(touches, zone(), run, judged[ZONE])
     )
     timing = blocks.run("conversion_timing", lambda: conversion_timing(run, settings))
     return WhenPattern(

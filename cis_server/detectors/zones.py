@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-import datetime as dt
 from typing import Any
 
 import numpy as np
 import polars as pl
 
 from cis_server.detectors.coded import Coded
-from cis_server.detectors.engagement import EMAIL, ENGAGEMENT, human_engagement
+from cis_server.detectors.engagement import EMAIL, ENGAGEMENT, engaged
+from cis_server.detectors.outcomes import Population
 from cis_server.detectors.rounding import rounded_rate
 from cis_server.detectors.segments import Judged
 from cis_server.domain.patterns import TimezoneInsights, TimezoneRow
@@ -20,19 +20,19 @@ ZONES = 10
 """Zones listed, by volume."""
 DIMENSION = "timezone"
 
-COLUMNS = ("channel", "hour_known", "local_hour", *ENGAGEMENT)
+COLUMNS = ("lead", "channel", "hour_known", "local_hour", *ENGAGEMENT)
 """Columns that are read of touches, beside the zone."""
 
 
 def timezone_insights(
-    touches: pl.DataFrame, zone: Coded, as_of: dt.datetime, judged: Judged
+    touches: pl.DataFrame, zone: Coded, run: Population, judged: Judged
 ) -> TimezoneInsights | None:
     """The zones with most touches.
 
     Args:
         touches: resolved touches of a population with `COLUMNS`.
         zone: zone of each.
-        as_of: of the run.
+        run: the population.
         judged: the dimension of the zones of those touches.
 
     Returns:
@@ -45,7 +45,7 @@ def timezone_insights(
     rank = np.full(len(zone.names) + 1, -1)
     rank[[zone.names.index(name) for name in listed]] = np.arange(len(listed))
     place = rank[zone.code]
-    figures = _mail_figures(touches, place, as_of)
+    figures = _mail_figures(touches, place, run)
     hours = _send_hours(touches, place, len(listed))
     return TimezoneInsights(
         by_timezone=tuple(
@@ -65,11 +65,12 @@ def timezone_insights(
 
 
 def _mail_figures(
-    touches: pl.DataFrame, place: IntArray, as_of: dt.datetime
+    touches: pl.DataFrame, place: IntArray, run: Population
 ) -> dict[int, dict[str, Any]]:
-    """Opens and clicks by e-mail of each listed zone, by its place; -1 are other touches."""
+    """Opens and clicks before the conversion in each listed zone, by its place; -1 are others."""
     own = pl.Series(place >= 0) & (touches["channel"] == EMAIL)
-    mails = touches.select(ENGAGEMENT).filter(own).with_columns(human_engagement(pl.lit(as_of)))
+    mails = touches.select("lead", *ENGAGEMENT).filter(own)
+    mails = engaged(mails, run.leads["converted_at"], run.as_of)
     found = (
         mails.with_columns(zone=pl.Series(place).filter(own))
         .group_by("zone")

@@ -281,6 +281,26 @@ def test_clicks_without_an_open_leave_click_to_open_a_share() -> None:
     assert leads.click_to_open_rate == pytest.approx(0.5, abs=0.05)
 
 
+def test_zones_and_timing_count_opens_up_to_the_conversion() -> None:
+    data = outreach(seed=9, leads=400, channels=("email",), hazard=0.1)
+    opened = pl.col("occurred_at") + pl.duration(days=3)
+    activities = data.activities.with_columns(
+        lead_timezone=pl.lit("Australia/Perth"),
+        human_opened_at=pl.when("converting").then(opened),
+        human_clicked_at=opened,
+        minutes_to_open=pl.when("converting").then(3 * 1440.0),
+    )
+    found = detect_when(replace(data, activities=activities))
+    timing, zones = found.engagement_timing, found.timezone_insights
+    assert timing is not None
+    assert zones is not None
+    (zone,) = zones.by_timezone
+    # A lead converts a day after the touch that does it.
+    assert (zone.open_rate, zone.avg_time_to_open_minutes) == (0.0, None)
+    assert zone.open_rate == timing.open_rate
+    assert zone.click_rate == timing.click_rate < 1
+
+
 def test_conversion_timing_is_kaplan_meier_with_open_leads_censored() -> None:
     rng = np.random.default_rng(10)
     leads, touches = [], []
