@@ -84,9 +84,11 @@ class _Flight:
 
     __slots__ = ("calls", "request_id", "task", "wanted")
 
-    def __init__(self, calls: list[_AwaitedCall], request_id: str) -> None:
-        self.calls, self.request_id = calls, request_id
+    def __init__(self, calls: list[_AwaitedCall]) -> None:
+        self.calls = calls
         self.wanted = len(calls)
+        self.request_id = ""
+        """Made when it is sent."""
         self.task: asyncio.Task[list[Outcome]] | None = None
 
 
@@ -187,7 +189,7 @@ class AsyncCoalescer:
 
     def _depart(self, group: _Group, *, window_over: bool = False) -> None:
         for calls in group.departures(window_over=window_over):
-            flight = _Flight(calls, self._request_id())
+            flight = _Flight(calls)
             for call in calls:
                 call.flight = flight
             # Not the end of `_fly`: a task that is cancelled early never begins.
@@ -202,6 +204,7 @@ class AsyncCoalescer:
         """Sends a batch; what came of it for each of its callers."""
         calls = flight.calls
         left = max(call.deadline for call in calls) - self._loop.time()
+        flight.request_id = self._request_id()
         if left <= 0:
             raise late(flight.request_id)
         if len(calls) == 1:
@@ -214,7 +217,7 @@ class AsyncCoalescer:
         """Hands out what came of a batch."""
         self._flights.discard(flight)
         group.come_back(len(flight.calls))
-        self._depart(group)
+        self._depart(group)  # before those who are answered take their turns of the loop
         if group.warm is not None:
             group.warm.cancel()
         # Those who are answered now may ask again at once, and go together then.
@@ -243,13 +246,13 @@ class AsyncCoalescer:
 
     def _withdraw(self, call: _AwaitedCall) -> None:
         """Takes out a call that nobody waits for any more."""
-        flight = call.flight
-        if flight is None:
-            call.group.waiting.remove(call)
-        else:
+        flight, waiting = call.flight, call.group.waiting
+        if flight is not None:
             flight.wanted -= 1
             if not flight.wanted and flight.task is not None:
                 flight.task.cancel()
+        elif call in waiting:
+            waiting.remove(call)
 
     def _wake_at(self, deadline: float) -> None:
         """Sets the one alarm clock of all calls to the deadline that comes first."""

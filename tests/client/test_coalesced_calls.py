@@ -6,6 +6,7 @@ That answers and errors are those of separate calls, `tests/rpc/test_coalesced_s
 from __future__ import annotations
 
 import asyncio
+import itertools
 import threading
 import time
 from collections import Counter
@@ -21,6 +22,7 @@ from hypothesis import strategies as st
 
 import cis_client
 from cis_client import AsyncClient, Client, ClientOptions, _async_coalesce, _coalesce
+from cis_client._async_coalesce import AsyncCoalescer
 from cis_client._coalesce import Coalescer
 from cis_client._gathering import CALLS_MOST, LEAD_BYTES_MOST
 from cis_client._score_batches import batch_request, parts_of
@@ -28,6 +30,7 @@ from cis_client.v1.core_pb2 import Icp, Lead, LeadScore
 from cis_client.v1.scoring_service_pb2 import (
     LEAD_SCORE_VIEW_FULL,
     BatchScoreLeadsRequest,
+    BatchScoreLeadsResponse,
     ScoreLeadRequest,
 )
 
@@ -473,6 +476,64 @@ def test_a_thread_that_is_interrupted_leaves_nobody_behind() -> None:
     assert [type(error) for error in errors if error is not None] == [KeyboardInterrupt]
     assert len(sent) == 1
     assert coalescer._groups == {}
+
+
+@pytest.mark.parametrize("lands", ["alone", "batch"])
+@pytest.mark.parametrize("failing", [0, 1])
+def test_an_id_that_cannot_be_made_costs_no_call_its_answer(lands: str, failing: int) -> None:
+    """Neither those of its batch, nor those whose answers come while it is made."""
+    numbers = itertools.count()
+
+    def request_id() -> str:
+        if next(numbers) == failing:
+            raise LookupError("no id just now")
+        return "id"
+
+    async def run() -> None:
+        landed = {"alone": asyncio.Event(), "batch": asyncio.Event()}
+
+        async def alone(request: ScoreLeadRequest, /, **_: object) -> LeadScore:
+            if request.lead.lead_id == "first":
+                await landed["alone"].wait()
+            return LeadScore(lead_id=request.lead.lead_id)
+
+        async def batch(request: bytes, /, **_: object) -> bytes:
+            await landed["batch"].wait()
+            leads = BatchScoreLeadsRequest.FromString(request).leads
+            scores = [LeadScore(lead_id=lead.lead_id) for lead in leads]
+            return BatchScoreLeadsResponse(scores=scores).SerializeToString()
+
+        coalescer = AsyncCoalescer(alone, batch, request_id, window_seconds=60.0)
+        ids = ["first", *"abcdef"]
+        calls = [asyncio.ensure_future(coalescer.score(ask(each), 30.0)) for each in ids[:4]]
+        await asyncio.sleep(0.02)
+        calls += [asyncio.ensure_future(coalescer.score(ask(each), 30.0)) for each in ids[4:]]
+        await asyncio.sleep(0.02)
+        landed[lands].set()
+        await asyncio.sleep(0.02)
+        for event in landed.values():
+            event.set()
+        answers = await asyncio.wait_for(asyncio.gather(*calls), 5)
+        assert [answer.lead_id for answer in answers] == ids
+        await seen(lambda: not coalescer._groups)
+
+    asyncio.run(run())
+
+
+def test_tasks_that_no_id_can_be_made_for_are_told_why(server: Running) -> None:
+    numbers = itertools.count()
+
+    def request_id() -> str:
+        if next(numbers) > 0:
+            raise LookupError("no id")
+        return "id"
+
+    async def test(client: AsyncClient) -> None:
+        calls = [client.score_lead(ask()) for _ in range(6)]
+        ended = await asyncio.wait_for(asyncio.gather(*calls, return_exceptions=True), 5)
+        assert [type(each) for each in ended] == [LeadScore, *[LookupError] * 5]
+
+    on_a_loop(server, test, request_id=request_id)
 
 
 def test_what_nobody_asks_for_any_more_is_forgotten(server: Running) -> None:
