@@ -58,6 +58,7 @@ class BidiAnswers(Generic[Q, A]):
         Raises:
             grpc.aio.AioRpcError: while iterating: the server ended the call with an error.
             Exception: what taking the next request raised.
+            asyncio.CancelledError: the call was cancelled, or what the requests wait for.
         """
         return self._answers
 
@@ -95,6 +96,10 @@ class BidiAnswers(Generic[Q, A]):
         except Exception as failure:
             self._failure_of_requests = failure
             self._call.cancel()
+        except BaseException:
+            # Not only the end of this task: the requests may wait for another that is cancelled.
+            self._call.cancel()
+            raise
         else:
             # It may have ended just now.
             with suppress(grpc.aio.InternalError, asyncio.InvalidStateError):

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import asyncio
 import math
 import pickle
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from typing import Any
 
 import grpc
@@ -17,7 +18,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import cis_client
-from cis_client import ClientOptions, ServingStatus
+from cis_client import AsyncClient, ClientOptions, ServingStatus
 from cis_client._transport import Connections, ReadyWait
 from cis_client.v1.core_pb2 import Lead
 from cis_client.v1.learning_service_pb2 import LearnRequest, SetWeightsRequest
@@ -295,6 +296,26 @@ def test_a_failure_to_make_a_request_comes_out_as_it_is(server: Running, connect
     answers = connect(server.target).score_table(requests())
     with pytest.raises(LookupError, match="no more rows"):
         list(answers)
+
+
+def test_a_cancel_of_what_requests_wait_for_ends_the_stream(server: Running) -> None:
+    async def run() -> None:
+        producer = asyncio.create_task(asyncio.sleep(60))
+
+        async def requests() -> AsyncIterator[ScoreTableRequest]:
+            yield ScoreTableRequest(client_id="echo", arrow_ipc=b"abc")
+            await producer
+
+        async with AsyncClient(ClientOptions(target=server.target)) as client:
+            answers = client.score_table(requests())
+            assert (await anext(answers)).arrow_ipc == b"cba"
+            producer.cancel()
+            (ended,) = await asyncio.wait_for(
+                asyncio.gather(anext(answers), return_exceptions=True), 5
+            )
+            assert isinstance(ended, asyncio.CancelledError)
+
+    asyncio.run(run())
 
 
 def test_a_stream_of_requests_can_be_cancelled(server: Running, connect: Connect) -> None:
