@@ -43,7 +43,8 @@ class BidiAnswers(Generic[Q, A]):
         self._call = call
         self._ended_by_server = asyncio.Event()
         self._status: grpc.aio.AioRpcError | None = None
-        self._failure_of_requests: Exception | None = None
+        self.failure_of_requests: Exception | None = None
+        """What taking a request raised, for which the call was cancelled."""
         call.add_done_callback(self._note_status)
         self._sending = asyncio.ensure_future(self._send(requests))
 
@@ -57,8 +58,8 @@ class BidiAnswers(Generic[Q, A]):
 
         Raises:
             grpc.aio.AioRpcError: while iterating: the server ended the call with an error.
-            Exception: what taking the next request raised.
-            asyncio.CancelledError: the call was cancelled, or what the requests wait for.
+            asyncio.CancelledError: the call was cancelled, or what the requests wait for; or taking
+                one raised `failure_of_requests`.
         """
         return self._answers
 
@@ -79,10 +80,6 @@ class BidiAnswers(Generic[Q, A]):
                 raise
             if self._status.code() is not grpc.StatusCode.OK:
                 raise self._status from None
-        except asyncio.CancelledError:
-            if self._failure_of_requests is None:
-                raise
-            raise self._failure_of_requests from None
         finally:
             self._sending.cancel()
 
@@ -94,7 +91,7 @@ class BidiAnswers(Generic[Q, A]):
                 except (grpc.RpcError, asyncio.InvalidStateError):
                     return  # The call has ended, and its answers say how.
         except Exception as failure:
-            self._failure_of_requests = failure
+            self.failure_of_requests = failure
             self._call.cancel()
         except BaseException:
             # Not only the end of this task: the requests may wait for another that is cancelled.

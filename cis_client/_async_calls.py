@@ -260,4 +260,22 @@ class AsyncBidiCall(Generic[Q, A]):
             return BidiAnswers(call, requests)
 
         attempts = Attempts(self._client.options, self.rpc, timeout_seconds, request_id)
-        return AsyncResponseStream(start, attempts, restartable=False)
+        return _BidiStream(start, attempts, restartable=False)
+
+
+class _BidiStream(AsyncResponseStream[A]):
+    """The answers of a call that streams both ways.
+
+    Raises:
+        Exception: while iterating: what taking a request raised, whatever it is.
+    """
+
+    _call: BidiAnswers[Any, A]
+
+    async def __anext__(self) -> A:
+        try:
+            return await super().__anext__()
+        except (Cancelled, asyncio.CancelledError):
+            if self._call.failure_of_requests is None:
+                raise
+        raise self._call.failure_of_requests

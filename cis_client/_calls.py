@@ -16,6 +16,7 @@ from cis_client._transport import (
     Attempts,
     call_seconds,
 )
+from cis_client.errors import CisError
 from cis_client.v1 import core_pb2 as core
 from cis_client.v1 import scoring_service_pb2 as scoring
 
@@ -235,15 +236,14 @@ class BidiCall(Generic[Q, A]):
         Requests are taken, on a thread of gRPC, as the server is ready for them; none is sent
         twice. What taking one raises ends the call, and comes out where the answers are taken.
         """
+        taken = _Requests(requests)
 
         def start(attempts: Attempts) -> _RunningStream[A]:
             stub = self._stubs[self._client._connections.next()]
-            taken = _Requests(requests)
-            call = stub(taken, timeout=attempts.next_timeout(), metadata=attempts.metadata())
-            return _BidiAnswers(call, taken)
+            return stub(taken, timeout=attempts.next_timeout(), metadata=attempts.metadata())
 
         attempts = Attempts(self._client.options, self.rpc, timeout_seconds, request_id)
-        return ResponseStream(start, attempts, restartable=False)
+        return _BidiStream(start, attempts, taken)
 
 
 class _Requests(Iterator[Q]):
@@ -263,25 +263,26 @@ class _Requests(Iterator[Q]):
             raise
 
 
-class _BidiAnswers(Iterator[A]):
-    """The answers of one call that streams both ways.
+class _BidiStream(ResponseStream[A]):
+    """The answers of a call that streams both ways.
 
     Raises:
-        grpc.RpcError: from ``next``: the call failed.
-        Exception: what taking the next request raised.
+        Exception: from ``next``: what taking a request raised, whatever it is.
     """
 
-    def __init__(self, call: _RunningStream[A], requests: _Requests[Any]) -> None:
-        self._call, self._answers = call, iter(call)
+    def __init__(
+        self,
+        start: Callable[[Attempts], _RunningStream[A]],
+        attempts: Attempts,
+        requests: _Requests[Any],
+    ) -> None:
+        super().__init__(start, attempts, restartable=False)
         self._requests = requests
-
-    def cancel(self) -> None:
-        self._call.cancel()
 
     def __next__(self) -> A:
         try:
-            return next(self._answers)
-        except grpc.RpcError:
+            return super().__next__()
+        except CisError:
             if self._requests.failure is None:
                 raise
-            raise self._requests.failure from None
+        raise self._requests.failure

@@ -288,14 +288,22 @@ def test_a_stream_that_the_server_ends_well_ends_well(server: Running, connect: 
         assert len(list(client.score_table(iter(requests)))) == 1
 
 
-def test_a_failure_to_make_a_request_comes_out_as_it_is(server: Running, connect: Connect) -> None:
+@pytest.mark.parametrize("kind", [LookupError, grpc.RpcError, cis_client.CisError])
+def test_a_failure_to_make_a_request_comes_out_as_it_is(
+    server: Running, connect: Connect, kind: type[Exception]
+) -> None:
+    """One of another call too, from which requests are made."""
+    failure, cause = kind("no more rows"), KeyError("row 8")
+
     def requests() -> Iterator[ScoreTableRequest]:
         yield ScoreTableRequest(client_id="echo", arrow_ipc=b"abc")
-        raise LookupError("no more rows")
+        raise failure from cause
 
     answers = connect(server.target).score_table(requests())
-    with pytest.raises(LookupError, match="no more rows"):
+    with pytest.raises(kind) as raised:
         list(answers)
+    assert raised.value is failure
+    assert failure.__cause__ is cause
 
 
 def test_a_cancel_of_what_requests_wait_for_ends_the_stream(server: Running) -> None:
