@@ -81,12 +81,13 @@ class _BlockedCall:
 def _wake(asleep: list[_BlockedCall], count: int, *, besides: _BlockedCall) -> None:
     """Wakes so many of those who sleep, while there are any; others may do so at the same time."""
     while count > 0:
+        now = time.monotonic()
         try:
-            call = asleep.pop()
+            call = asleep.pop()  # found by nobody else from here on
         except IndexError:
             return
         if call is not besides:
-            call.woken = time.monotonic()
+            call.woken = now
             call.gate.release()
             count -= 1
 
@@ -132,28 +133,33 @@ class Coalescer:
             return self._alone(request, timeout_seconds=seconds)
         shared, lead = parts
         call = None
-        with self._lock:
-            group = self._groups.get(shared)
-            if group is None:
-                group = self._groups[shared] = Group(shared, PLACES)
-            if group.is_free:
-                group.under_way += 1
-            else:
-                call = _BlockedCall(request, lead, time.monotonic() + seconds)
-                group.waiting.append(call)
-                is_first = len(group.waiting) == 1
-                self._depart(group)
+        try:
+            with self._lock:
+                group = self._groups.get(shared) or self._groups.setdefault(
+                    shared, Group(shared, PLACES)
+                )
+                if group.is_free:
+                    group.under_way += 1
+                else:
+                    call = _BlockedCall(request, lead, time.monotonic() + seconds)
+                    group.waiting.append(call)
+                    is_first = len(group.waiting) == 1
+                    self._depart(group)
+            if call is not None:
+                self._wait(group, call, is_first=is_first)
+                call.wake_next()
+                if call.flight is not None:
+                    return self._fly(group, call, call.flight)
+        except BaseException:
+            if call is not None:
+                self._leave(group, call)
+            raise
         if call is None:
             try:
                 return self._alone(request, timeout_seconds=seconds)
             finally:
-                self._come_back(group, 1)
-        try:
-            self._wait(group, call, is_first=is_first)
-        finally:
-            call.wake_next()
-        if call.flight is not None:
-            return self._fly(group, call, call.flight)
+                with self._lock:
+                    self._come_back(group, 1)
         match call.outcome:
             case bytes():
                 return LeadScore.FromString(call.outcome)
@@ -164,10 +170,22 @@ class Coalescer:
 
     def _depart(self, group: Group[_BlockedCall], *, window_over: bool = False) -> None:
         """Wakes the one that sends, for each batch that is due; the lock is held."""
-        for calls in group.departures(window_over=window_over):
-            captain = max(calls, key=lambda call: call.deadline)
-            captain.flight = calls
-            captain.gate.release()
+        parts = group.departures(window_over=window_over)
+        try:
+            for calls in parts:
+                captain = max(calls, key=lambda call: call.deadline)
+                captain.flight = calls
+                captain.gate.release()
+        except BaseException:  # Ctrl-C: nobody looks for these calls any more
+            for calls in parts:
+                if not any(call.flight for call in calls):
+                    group.come_back(len(calls))
+                    for call in calls:
+                        call.outcome = Again.AGAIN
+                for call in calls:
+                    if (call.flight or call.outcome) and call.gate.locked():
+                        call.gate.release()
+            raise
 
     def _wait(self, group: Group[_BlockedCall], call: _BlockedCall, *, is_first: bool) -> None:
         """Returns once there is an outcome, or a batch to send.
@@ -175,26 +193,24 @@ class Coalescer:
         Raises:
             DeadlineExceeded: the call's own deadline has passed.
         """
-        try:
-            if is_first:
-                left = call.deadline - time.monotonic()
-                if call.gate.acquire(timeout=max(0.0, min(self._window_seconds, left))):
-                    return
-                with self._lock:
-                    if call in group.waiting:
-                        self._depart(group, window_over=True)
+        if is_first:
             left = call.deadline - time.monotonic()
-            timeout = -1.0 if math.isinf(left) else min(max(0.0, left), threading.TIMEOUT_MAX)
-            if call.gate.acquire(timeout=timeout):
+            if call.gate.acquire(timeout=max(0.0, min(self._window_seconds, left))):
                 return
-        except BaseException:  # Ctrl-C: nobody else may wait for this thread
-            self._withdraw(group, call)
-            if call.flight is not None:
-                self._come_back(group, len(call.flight))
-                self._hand_out(call.flight, [Again.AGAIN] * len(call.flight), call)
-            raise
-        if self._withdraw(group, call):
+            with self._lock:
+                if call in group.waiting:
+                    self._depart(group, window_over=True)
+        left = call.deadline - time.monotonic()
+        timeout = -1.0 if math.isinf(left) else min(max(0.0, left), threading.TIMEOUT_MAX)
+        if not call.gate.acquire(timeout=timeout) and self._withdraw(group, call):
             raise late("")
+
+    def _leave(self, group: Group[_BlockedCall], call: _BlockedCall) -> None:
+        """Sees to it that nobody waits for a thread that goes, at Ctrl-C or a deadline."""
+        self._withdraw(group, call)
+        if call.flight is not None:
+            self._land(group, call, call.flight, [Again.AGAIN] * len(call.flight))
+        call.wake_next()
 
     def _withdraw(self, group: Group[_BlockedCall], call: _BlockedCall) -> bool:
         """Whether nothing was decided on the call, which then leaves."""
@@ -226,34 +242,37 @@ class Coalescer:
             if isinstance(outcomes[0], CisError):
                 raise
         finally:
-            self._come_back(group, len(calls))
-            self._hand_out(calls, outcomes, call)
-            call.flight = None  # or only the garbage collector could free it
+            self._land(group, call, calls, outcomes)
         own = outcomes[calls.index(call)]
         return LeadScore.FromString(own) if isinstance(own, bytes) else self._ask_alone(call)
 
-    def _come_back(self, group: Group[_BlockedCall], count: int) -> None:
-        with self._lock:
-            group.come_back(count)
-            self._depart(group)
-            if group.idle:
-                del self._groups[group.shared]
-
-    def _hand_out(
+    def _land(
         self,
+        group: Group[_BlockedCall],
+        captain: _BlockedCall,
         calls: Sequence[_BlockedCall],
         outcomes: Sequence[Outcome],
-        captain: _BlockedCall,
     ) -> None:
         """Gives all but the captain what came of their batch, and wakes the first of them."""
         asleep: list[_BlockedCall] = []
-        with self._lock:
-            for call, outcome in zip(calls, outcomes, strict=True):
-                if call is not captain and call.outcome is None:
-                    asleep.append(call)
-                    call.asleep, call.outcome = asleep, outcome
-            asleep.reverse()
-        _wake(asleep, WAKERS, besides=captain)
+        try:
+            with self._lock:
+                for call, outcome in zip(calls, outcomes, strict=True):
+                    if call is not captain and call.outcome is None:
+                        asleep.append(call)
+                        call.asleep, call.outcome = asleep, outcome
+                asleep.reverse()
+                captain.flight = None  # or only the garbage collector could free it
+                self._come_back(group, len(calls))
+        finally:
+            _wake(asleep, WAKERS, besides=captain)
+
+    def _come_back(self, group: Group[_BlockedCall], count: int) -> None:
+        """Lets others leave in the place of so many; the lock is held."""
+        group.come_back(count)
+        self._depart(group)
+        if group.idle:
+            del self._groups[group.shared]
 
     def _ask_alone(self, call: _BlockedCall) -> LeadScore:
         left = call.deadline - time.monotonic()

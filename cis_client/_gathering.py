@@ -95,9 +95,9 @@ class Group(Generic[Call]):
         batches = max(wanted, -(-count // CALLS_MOST), 1)
         size = -(-count // batches)
         parts = [self.waiting[first : first + size] for first in range(0, count, size)]
-        self.waiting = []
-        self.under_way += len(parts)
         self.batches += sum(len(part) > 1 for part in parts)
+        self.under_way += len(parts)
+        self.waiting = []  # last: Ctrl-C before it loses nobody
         return parts
 
     def come_back(self, count: int) -> None:

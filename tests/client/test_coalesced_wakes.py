@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import gc
+import itertools
 import math
 import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
+from typing import Any
 
 import grpc
 import pytest
@@ -17,10 +19,10 @@ from client_test_server import Running
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from cis_client import AsyncClient, Client, ClientOptions, DeadlineExceeded
+from cis_client import AsyncClient, Client, ClientOptions, DeadlineExceeded, _coalesce
 from cis_client._async_coalesce import _AwaitedCall
 from cis_client._coalesce import PLACES, SLOW_SECONDS, Coalescer, _BlockedCall
-from cis_client._gathering import CALLS_MOST, PLACES_OF_BATCHES, Group
+from cis_client._gathering import CALLS_LEAST, CALLS_MOST, PLACES_OF_BATCHES, Again, Group
 from cis_client.v1.core_pb2 import Lead, LeadScore
 from cis_client.v1.scoring_service_pb2 import (
     BatchScoreLeadsRequest,
@@ -154,6 +156,82 @@ def test_those_who_leave_early_leave_nobody_asleep(deadlines: list[float]) -> No
             if error is None:
                 assert future.result().lead_id == str(place)
         assert [future.result(10).lead_id for future in first] == ["first"] * PLACES
+    assert coalescer._groups == {}
+
+
+def interrupt(monkeypatch: pytest.MonkeyPatch, owner: Any, name: str, *, nth: int = 0) -> None:
+    """Lets Ctrl-C hit one call of a function, before it does anything."""
+    function, numbers = getattr(owner, name), itertools.count()
+
+    def interrupted(*args: Any, **kwargs: Any) -> Any:
+        if next(numbers) == nth:
+            raise KeyboardInterrupt
+        return function(*args, **kwargs)
+
+    monkeypatch.setattr(owner, name, interrupted)
+
+
+class Gate:
+    """Stands for that of a thread that sleeps."""
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._lock.acquire()
+        self.locked = self._lock.locked
+
+    def release(self) -> None:
+        self._lock.release()
+
+
+@pytest.mark.parametrize("part", [0, 1])
+@pytest.mark.parametrize("step", ["named", "woken"])
+def test_an_interrupt_while_batches_leave_keeps_nobody_asleep(
+    monkeypatch: pytest.MonkeyPatch, step: str, part: int
+) -> None:
+    """Each batch has somebody who sends it, or all of it ask for themselves; no place is lost."""
+    server = Server()
+    coalescer = Coalescer(server.alone, server.batch, lambda: "id")
+    group: Group[_BlockedCall] = Group((0, b"", b""), PLACES)
+    calls = group.waiting = blocked(2 * CALLS_LEAST)
+    for call in calls:
+        call.gate = Gate()  # type: ignore[assignment]
+    if step == "named":
+        monkeypatch.setattr(_coalesce, "max", max, raising=False)
+        interrupt(monkeypatch, _coalesce, "max", nth=part)
+    else:
+        interrupt(monkeypatch, Gate, "release", nth=part)
+    with pytest.raises(KeyboardInterrupt):
+        coalescer._depart(group)
+    flying = 0
+    for captain, *others in (calls[:CALLS_LEAST], calls[CALLS_LEAST:]):
+        flying += captain.flight is not None
+        assert not captain.gate.locked()
+        if captain.flight is None:
+            assert awake(others) == list(range(len(others)))
+            assert {call.outcome for call in (captain, *others)} == {Again.AGAIN}
+    assert (group.under_way, group.batches) == (flying, flying)
+
+
+@pytest.mark.parametrize(
+    ("owner", "name"), [(_BlockedCall, "wake_next"), (Coalescer, "_fly"), (Coalescer, "_land")]
+)
+def test_one_that_is_interrupted_around_its_batch_keeps_nobody_asleep(
+    monkeypatch: pytest.MonkeyPatch, owner: type, name: str
+) -> None:
+    server = Server()
+    server.release_batches.set()
+    coalescer = Coalescer(server.alone, server.batch, lambda: "id", window_seconds=60.0)
+    with ThreadPoolExecutor(PLACES + 5) as pool:
+        for _ in range(PLACES):
+            pool.submit(coalescer.score, ask("first"), 30.0)
+        wait(lambda: server.lone == PLACES)
+        futures = [pool.submit(coalescer.score, ask(str(place)), 30.0) for place in range(5)]
+        (group,) = coalescer._groups.values()
+        wait(lambda: len(group.waiting) == 5)
+        interrupt(monkeypatch, owner, name)
+        server.release.set()
+        errors = [future.exception(10) for future in futures]
+    assert [type(error) for error in errors if error is not None] == [KeyboardInterrupt]
     assert coalescer._groups == {}
 
 
