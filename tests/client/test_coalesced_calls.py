@@ -429,7 +429,7 @@ def test_a_task_that_is_cancelled_leaves(server: Running) -> None:
     assert sizes(server) == [2, 2]
 
 
-def test_a_batch_that_is_by_attributesup_before_it_is_sent(server: Running) -> None:
+def test_a_batch_that_is_given_up_before_it_is_sent(server: Running) -> None:
     async def test(client: AsyncClient) -> None:
         coalescer = expecting(client)
         await asyncio.gather(*(client.score_lead(ask()) for _ in range(9)))
