@@ -1,9 +1,10 @@
 """What stands under some keys in many JSON texts, compiled.
 
 Content snapshots are most of what a run reads, and a detector looks for fifteen keys in each. One
-pass finds them all and numbers the different values. Keys are looked for as text, at any depth, and
-of several values of a key the first that has the right form counts: what the searches of regular
-expressions find, which a test compares with.
+pass finds them all and numbers the different values. Keys are looked for as text, and of several
+values of a key the first that has the right form counts: what the searches of regular expressions
+find, which a test compares with. What stands in an object within the object is not the text's own;
+only texts with a second opening brace are read that carefully.
 
 The kernel is compiled from the plain Python function of the same name with `_reference`.
 """
@@ -49,6 +50,7 @@ _F = TypeVar("_F", bound=Callable[..., Any])
 
 _TEXT, _LIST, _WHOLE, _FLAG, _NAMED = (int(form) for form in Form)
 _NEW_LINE, _SPACE, _QUOTE, _ZERO, _COLON, _OPEN, _ESCAPE, _CLOSE = b'\n "0:[\\]'
+_BEGIN, _END = b"{}"
 _MOST_DIGITS = 9
 # Of hashes, which stay exact in 64 bits. A few bytes of a value tell it from most others.
 _FACTOR, _MASK, _BYTES_MIXED = 1_000_003, (1 << 30) - 1, 8
@@ -127,9 +129,17 @@ def keyed_values_reference(
     for row in range(texts):
         stop = start[row + 1]
         opened = _quote(data, start[row], stop)
+        nested = _objects(data, start[row], stop) > 1
+        depth, inside = _deeper(data, start[row], opened), False
         while opened < stop:
             closed = _quote(data, opened + 1, stop)
             length = closed - opened - 1
+            if nested:
+                inside = not inside or _escaped(data, start[row], opened)
+                if not inside:
+                    depth += _deeper(data, opened, closed)
+                if not inside or depth != 1:
+                    length = longest + 1  # No key.
             key = chain[length] if closed < stop and length <= longest else -1
             while key >= 0:
                 if _equal(data, opened + 1, key_data, key_start[key], length):
@@ -167,6 +177,38 @@ def _quote(data: NDArray[np.uint8], at: int, stop: int) -> int:
     while at < stop and data[at] != _QUOTE:
         at += 1
     return at
+
+
+@_part
+def _objects(data: NDArray[np.uint8], at: int, stop: int) -> int:
+    """How many objects begin there, at most: one more for each brace within a string."""
+    number = 0
+    # Places that cannot be negative let the compiler compare many bytes at once.
+    for place in range(np.uint64(at), np.uint64(stop)):
+        number += data[place] == _BEGIN
+    return number
+
+
+@_part
+def _deeper(data: NDArray[np.uint8], at: int, stop: int) -> int:
+    """How many more objects begin than end there, outside of strings."""
+    depth = 0
+    while at < stop:
+        if data[at] == _BEGIN:
+            depth += 1
+        elif data[at] == _END:
+            depth -= 1
+        at += 1
+    return depth
+
+
+@_part
+def _escaped(data: NDArray[np.uint8], begin: int, at: int) -> bool:
+    """Whether an odd number of escapes stands before a place."""
+    first = at
+    while first > begin and data[first - 1] == _ESCAPE:
+        first -= 1
+    return (at - first) % 2 == 1
 
 
 @_part

@@ -5,6 +5,7 @@ import re
 from typing import Any, Final
 
 import numpy as np
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -66,14 +67,36 @@ def packed(texts: list[str]) -> tuple[NDArray[np.uint8], IntArray]:
 
 def searched(text: str, key: str, form: Form) -> Any:
     """What regular expressions find: a value, a number, bits, or whether there is a key."""
+    places = [found.start() for found in re.finditer(f'(?="{key}")', text)]
+    if text.count("{") > 1:
+        own = at_the_top(text)
+        places = [place for place in places if place in own]
     if form is Form.NAMED:
-        return int(f'"{key}"' in text)
+        return int(bool(places))
     if form is Form.FLAG:
-        return sum(bit for bit, said in _FLAGS.items() if f'"{key}"{said}' in text)
-    found = re.search(f'"{key}": ?({_PATTERNS[form]})', text)
+        flags = (
+            bit
+            for bit, said in _FLAGS.items()
+            for place in places
+            if text.startswith(f'"{key}"{said}', place)
+        )
+        return sum(set(flags))
+    pattern = re.compile(f'"{key}": ?({_PATTERNS[form]})')
+    found = next(filter(None, (pattern.match(text, place) for place in places)), None)
     if form is Form.WHOLE:
         return int(found[1]) if found else -1
     return found[1] if found else None
+
+
+def at_the_top(text: str) -> set[int]:
+    """Where strings begin that stand in one object and in no other within it."""
+    depth, places = 0, set()
+    for token in re.finditer(r'"(?:[^"\\]|\\.)*"?|[{}]', text, re.DOTALL):
+        if token[0] in "{}":
+            depth += 1 if token[0] == "{" else -1
+        elif depth == 1:
+            places.add(token.start())
+    return places
 
 
 @given(st.lists(_ANY_TEXT | _OBJECT, max_size=6))
@@ -95,6 +118,28 @@ def test_one_pass_finds_what_searches_find(texts: list[str]) -> None:
         else:
             told = found[place].tolist()
         assert told == [searched(text, key, form) for text in texts]
+
+
+@pytest.mark.parametrize(
+    ("text", "number"),
+    [
+        ('{"z": {"abc": 3}, "abc": 50}', 50),
+        ('{"abc": 50, "z": {"abc": 3}}', 50),
+        ('{"z": {"abc": 3}}', -1),
+        ('{"z": [{"abc": 3}, {"y": {"abc": 4}}], "abc": 50}', 50),
+        # Braces within strings are no objects.
+        ('{"y": "{{", "z": "}\\"{", "abc": 50}', 50),
+        ('{"y": "\\\\", "z": {"abc": 3}, "abc": 50}', 50),
+        # What a string says is no key.
+        ('{"y": {}, "z": "\\"abc\\": 3, ", "abc": 50}', 50),
+    ],
+)
+def test_keys_of_an_object_within_are_not_those_of_the_text(text: str, number: int) -> None:
+    keys = Keys.of([("abc", Form.WHOLE)])
+    data, start = packed([text])
+    found, _, _ = keyed_values(data, start, keys.data, keys.start, keys.form, keys.chain)
+    assert found.tolist() == [[number]]
+    assert json.loads(text).get("abc", -1) == number
 
 
 def test_many_values_keep_their_numbers() -> None:
