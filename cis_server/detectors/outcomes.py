@@ -21,7 +21,9 @@ the last thing done for it: one that was taken up again after its first sequence
 of the run by its later touches, whether they led to a conversion or not. A touch is part of the run
 when it lies in the window and not after the conversion of its lead; it is resolved when it is older
 than the horizon (then what it could do it has done), and left out when it is younger, whatever it
-has led to.
+has led to. Its success is a conversion credited to it within the same time, so that no touch had
+longer to succeed than another: that horizon is `horizon_days` at least, and longer where credited
+conversions take longer, as with leads.
 """
 
 from __future__ import annotations
@@ -35,9 +37,9 @@ from typing import Any, TypeVar
 import numpy as np
 import polars as pl
 
-from cis_server.detectors.cohort import Cohort, cohort, followed_touches
+from cis_server.detectors.cohort import Cohort, cohort, follow_up_days, followed_touches
 from cis_server.detectors.settings import DetectorSettings
-from cis_server.domain.dataset import Dataset
+from cis_server.domain.dataset import Dataset, Window
 from cis_server.domain.vocabulary import (
     GAP_PRECISE,
     HOUR_PRECISE,
@@ -70,9 +72,10 @@ class Population:
         touches: one row an outbound touch of the run, ordered by lead, time and id: `lead` (row in
             `leads`), `position` (1, 2, ... within the run), `touch_number` (filled from `position`
             where missing), `label` and `tier` of the lead, `resolved`, `success` (the conversion
-            is credited to it), `hour_known`, `weekday_known`, `gap_known` (precise enough, and the
-            local time is known), and `channel` and `occurred_at` of the dataset. What else the
-            dataset has of them, `columns_of` brings together.
+            is credited to it), `in_time` (that came within the horizon), `hour_known`,
+            `weekday_known`, `gap_known` (precise enough, and the local time is known), and
+            `channel` and `occurred_at` of the dataset. What else the dataset has of them,
+            `columns_of` brings together.
         resolved_leads: rows of `leads` that were followed long enough, with `converted`, their
             outcome: the denominator of every lead-level rate.
         activity: the row of each touch among the activities of the dataset.
@@ -81,7 +84,7 @@ class Population:
             and its `success` by then.
         follow_up_days: days from first contact within which a conversion of `resolved_leads`
             counts.
-        horizon_days: age from which on a touch is resolved.
+        horizon_days: age from which on a touch is resolved, and within which its conversion counts.
         excluded: why leads of the dataset are not in `resolved_leads`, with their number.
     """
 
@@ -92,7 +95,7 @@ class Population:
     resolved_leads: pl.DataFrame
     followed: pl.DataFrame
     follow_up_days: int
-    horizon_days: float
+    horizon_days: int
     excluded: dict[str, int]
     window_start: dt.datetime
     as_of: dt.datetime
@@ -117,7 +120,8 @@ class Population:
 
     @property
     def resolved_touches(self) -> pl.DataFrame:
-        """Rows of `touches` older than the horizon: the denominator of every touch-level rate."""
+        """Rows of `touches` older than the horizon, the denominator of every touch-level rate, with
+        `success` within it."""
         return self.resolved_columns((*self.touches.columns, *_OF_TOUCHES))
 
     def followed_columns(self, names: Iterable[str]) -> pl.DataFrame:
@@ -127,7 +131,11 @@ class Population:
 
     def resolved_columns(self, names: Iterable[str]) -> pl.DataFrame:
         """`resolved_touches` with these columns only, as far as there are any of the name."""
-        return self.columns_of(names, self.touches["resolved"].arg_true())
+        rows = self.touches["resolved"].arg_true()
+        touches = self.columns_of(names, rows)
+        if "success" in touches.columns:
+            touches = touches.with_columns(success=self.touches["in_time"].gather(rows))
+        return touches
 
     def resolved_pieces(self, name: str) -> Iterator[pl.Series]:
         """A column of the activities of `resolved_touches`, in parts."""
@@ -170,7 +178,7 @@ class Population:
         if left_out:
             told.append("leads left out: " + ", ".join(left_out))
         if young:
-            told.append(f"touches left out: {young} of the last {self.horizon_days:g} days")
+            told.append(f"touches left out: {young} of the last {self.horizon_days} days")
         return "; ".join(told)
 
 
@@ -204,7 +212,8 @@ def population(dataset: Dataset, settings: DetectorSettings) -> Population:
     if not leads["lead_id"].is_sorted():
         leads = leads.sort("lead_id")
     leads = leads.with_row_index("lead")
-    activity, touches = _touches(sent, leads, dataset, settings)
+    activity, touches = _touches(sent, leads, dataset)
+    touches, horizon_days = _resolved(touches, leads["converted_at"], window, settings)
     counts = touches.group_by("lead").agg(touches=pl.len())
     leads = leads.join(counts, on="lead", how="left", maintain_order="left").with_columns(
         pl.col("touches").fill_null(0).cast(pl.Int64)
@@ -224,7 +233,7 @@ def population(dataset: Dataset, settings: DetectorSettings) -> Population:
         resolved_leads=followed.leads,
         followed=_followed(touches, followed),
         follow_up_days=followed.follow_up_days,
-        horizon_days=settings.horizon_days,
+        horizon_days=horizon_days,
         excluded=excluded,
         window_start=window.start,
         as_of=window.as_of,
@@ -324,12 +333,27 @@ def _label(as_of: dt.datetime, settings: DetectorSettings, last_word: pl.Expr) -
     )
 
 
+def _resolved(
+    touches: pl.DataFrame, converted_at: pl.Series, window: Window, settings: DetectorSettings
+) -> tuple[pl.DataFrame, int]:
+    """The touches with `resolved` and `in_time`, and the horizon in days."""
+    credited = touches["success"].arg_true()
+    delay = converted_at.gather(touches["lead"].gather(credited)) - touches["occurred_at"].gather(
+        credited
+    )
+    days = follow_up_days(delay, window, settings)
+    horizon = dt.timedelta(days=days)
+    in_time = np.zeros(touches.height, dtype=np.bool_)
+    in_time[credited.to_numpy()] = (delay <= horizon).to_numpy()
+    resolved = pl.col("occurred_at") <= window.as_of - horizon
+    return touches.with_columns(resolved=resolved, in_time=pl.Series(in_time)), days
+
+
 def _touches(
-    sent: pl.DataFrame, leads: pl.DataFrame, dataset: Dataset, settings: DetectorSettings
+    sent: pl.DataFrame, leads: pl.DataFrame, dataset: Dataset
 ) -> tuple[pl.Series, pl.DataFrame]:
-    """`Population.activity` and `Population.touches`."""
+    """`Population.activity`, and `Population.touches` but for what the horizon decides."""
     window = dataset.window
-    older = pl.col("occurred_at") <= window.as_of - dt.timedelta(days=settings.horizon_days)
     converted = pl.col("label") == Label.CONVERTED
     facts = leads.select("lead_id", "lead", "label", "tier", ended_at="converted_at")
     chosen = (
@@ -350,7 +374,6 @@ def _touches(
     touches = (
         touches.with_columns(
             position=_positions(touches["lead"]),
-            resolved=older,
             success=converted & pl.col("converting").fill_null(False),
             hour_known=precision.is_in([value.value for value in HOUR_PRECISE])
             & pl.col("local_hour").is_not_null()

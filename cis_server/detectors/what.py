@@ -77,7 +77,7 @@ def detect_what(
     """
     settings = settings or DetectorSettings()
     run = run or population(dataset, settings)
-    resolved = run.touches.select("resolved", "success").filter("resolved")
+    resolved = run.resolved_columns(("success",))
     require_enough(resolved.height, int(resolved["success"].sum()), "touches", settings)
     return _Detection(run, settings).pattern()
 

@@ -177,6 +177,41 @@ def test_touches_count_once_they_are_older_than_the_horizon_whatever_became_of_t
     assert run.resolved_touches["success"].to_list() == [False, False, False, False, True]
 
 
+@pytest.mark.parametrize(
+    ("delays", "horizon", "succeeded"),
+    [
+        ([1, 40, 40, 40], 40, [True, True, True, True]),
+        ([1, 2, 3, 4], 30, [True, True, True, True]),
+        ([1] * 29 + [80], 30, [True] * 29 + [False]),
+        ([1, 100], 90, [True, False]),  # half the window at most
+    ],
+)
+def test_no_touch_has_longer_to_succeed_than_another(
+    delays: list[int], horizon: int, succeeded: list[bool]
+) -> None:
+    names = [f"lead-{place:02d}" for place in range(len(delays))]
+    young = {"lead_id": "young", "status": "converted", "converted_at": ago(horizon - 2)}
+    run = population(
+        dataset(
+            leads=[
+                *(
+                    {"lead_id": name, "status": "converted", "converted_at": ago(120 - delay)}
+                    for name, delay in zip(names, delays, strict=True)
+                ),
+                young,
+            ],
+            activities=[
+                *(touch(name, 120, converting=True) for name in names),
+                touch("young", horizon - 1, converting=True),
+            ],
+        ),
+        SETTINGS,
+    )
+    assert run.horizon_days == horizon
+    assert run.resolved_touches["success"].to_list() == succeeded
+    assert run.touches["success"].all()
+
+
 def test_precision_says_what_a_touch_may_be_used_for() -> None:
     kinds = ["instant", "hour", "day", "weekday", "month"]
     run = population(

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 import polars as pl
 import pytest
-from detector_frames import outreach, shuffled
+from detector_frames import dataset, outreach, shuffled
 
 from cis_server.demo.dataset import to_dataset
 from cis_server.demo.simulator import simulate
@@ -433,6 +433,49 @@ def test_too_few_touches_are_a_finding() -> None:
     data = simulated(8, 40)
     with pytest.raises(InsufficientData, match="converted, 10 needed"):
         detect_what(data)
+
+
+def test_a_new_template_is_not_blamed_for_conversions_that_take_long() -> None:
+    """Two equal templates, one of them sent for seventy days; conversions take 25 days."""
+    verdicts = []
+    for seed in range(10):
+        rng = np.random.default_rng(seed)
+        age = rng.uniform(0, 175, 6000)
+        delay = rng.exponential(25.0, age.size)
+        won = (rng.random(age.size) < 0.1) & (delay <= age)
+        new = (age < 70) & (rng.random(age.size) < 0.5)
+        lead_id = [f"l{i:05d}" for i in range(age.size)]
+        sent = [AS_OF - dt.timedelta(days=days) for days in age]
+        found = detect_what(
+            dataset(
+                as_of=AS_OF,
+                start=AS_OF - dt.timedelta(days=180),
+                leads={
+                    "lead_id": lead_id,
+                    "status": np.where(won, "converted", "exhausted").tolist(),
+                    "first_contacted_at": sent,
+                    "converted_at": [
+                        at + dt.timedelta(days=days) if converts else None
+                        for at, days, converts in zip(sent, delay, won, strict=True)
+                    ],
+                },
+                activities={
+                    "activity_id": lead_id,
+                    "lead_id": lead_id,
+                    "channel": ["email"] * age.size,
+                    "action": ["sent"] * age.size,
+                    "occurred_at": sent,
+                    "time_precision": ["instant"] * age.size,
+                    "touch_number": [1] * age.size,
+                    "converting": won.tolist(),
+                    "template_id": np.where(new, "new", "old").tolist(),
+                    "content": ['{"word_count": 50}'] * age.size,
+                },
+            )
+        )
+        assert found.template_performance is not None
+        verdicts += [s.verdict for s in found.template_performance.top_templates]
+    assert sum(verdict is not Verdict.UNDECIDED for verdict in verdicts) <= 2
 
 
 def test_open_touches_are_not_failures() -> None:
