@@ -166,7 +166,8 @@ def learn_propensity(
     )
     try:
         return _learned(past, generator, version, target, pool, incumbent)
-    except (np.linalg.LinAlgError, FloatingPointError) as problem:
+    except (np.linalg.LinAlgError, ArithmeticError, ValueError) as problem:
+        # One target that cannot be fitted must not cost the run its patterns.
         failed = PropensityOutcome(
             status="failed", reason=f"the fit failed: {problem}", target=target
         )
@@ -288,13 +289,17 @@ def _judged(
         positives_test=int(test.y.sum()),
     )
     leakage = no_leakage(find_leakage(past.raw, past.y, past.known_at, past.at))
-    if not 0 < counts.positives_test < counts.n_test:
-        gates = (enough_positives(counts), leakage, *unmeasured())
-        reason = (
-            f"{counts.positives_test} of the {counts.n_test} latest leads converted: "
-            "the model cannot be judged on them"
-        )
-        return replace(counts, gates=gates, reason=reason), {}
+    for positives, of, leads, missing in (
+        (counts.positives_test, counts.n_test, "latest", "judged on"),
+        (counts.positives_train, counts.n_train, "earlier", "fitted to"),
+    ):
+        if not 0 < positives < of:
+            gates = (enough_positives(counts), leakage, *unmeasured())
+            reason = (
+                f"{positives} of the {of} {leads} leads converted: "
+                f"the model cannot be {missing} them"
+            )
+            return replace(counts, gates=gates, reason=reason), {}
     space = train.space(pool)
     x = sparse_design(space, train.raw, len(train.y))
     chosen = most_evident(x, train.y, space, pool)

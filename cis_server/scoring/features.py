@@ -349,18 +349,23 @@ def age_label(days: int) -> str | None:
 
 
 def number_of(value: RawValue) -> float | None:
-    """The finite number a raw value is or spells (thousands may be grouped: ``1,234.5``), or None.
+    """The number a raw value is or spells (thousands may be grouped: ``1,234.5``), or None.
 
-    A comma that groups nothing ("1,5") is ambiguous and makes no number.
+    A comma that groups nothing ("1,5") is ambiguous and makes no number; nor does what lies beyond
+    `LARGEST_NUMBER`, whose square no sum could hold.
     """
-    if isinstance(value, str):
-        try:
-            value = float(value.replace(",", "") if _GROUPED.match(value) else value)
-        except ValueError:
-            return None
-    return float(value) if value is not None and math.isfinite(value) else None
+    if value is None:
+        return None
+    if isinstance(value, str) and _GROUPED.match(value):
+        value = value.replace(",", "")
+    try:
+        number = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return number if abs(number) <= LARGEST_NUMBER else None  # NaN is not
 
 
+LARGEST_NUMBER: Final = 1e100
 _GROUPED = re.compile(r"^\s*[+-]?\d{1,3}(?:,\d{3})+(?:\.\d+)?\s*$")
 
 
@@ -443,6 +448,8 @@ def _learned_feature(
 def _learned_number(name: str, numbers: list[tuple[float, int]], flagged: bool) -> Feature | None:
     # fsum: the same data in any order give the same bits.
     n = sum(count for _, count in numbers)
+    if not n:
+        return None
     mean = _sum(numbers) / n
     variance = _sum([((number - mean) ** 2, count) for number, count in numbers]) / n
     if variance <= 1e-24 * max(mean * mean, 1.0):

@@ -48,6 +48,28 @@ def learned(
     )
 
 
+@pytest.mark.parametrize("seed", range(4))
+def test_leads_of_one_company_are_a_finding_and_cost_no_run(seed: int) -> None:
+    """All of them lie on one side of the split, whichever that is."""
+    raw, y, _ = simulated(1000, 1)
+    outcome = learned(raw, y, seed=seed, groups=["gmail.com"] * 1000).outcome
+    assert outcome.status == "gate_failed"
+    assert outcome.reason.endswith(
+        "leads converted: the model cannot be "
+        + ("fitted to them" if outcome.n_test else "judged on them")
+    )
+
+
+@pytest.mark.parametrize("number", [1e300, -1e308, 10.0**160])
+def test_numbers_beyond_reason_are_missing(number: float) -> None:
+    raw, y, _ = simulated(1000, 1)
+    huge = {f"attribute:{kind}": values for kind, values in {
+        "number": [number * (1 + place % 7) / 8 for place in range(1000)],
+        "text": [f"{1 + place % 50}e200" for place in range(1000)],
+    }.items()}  # fmt: skip
+    assert learned(raw | huge, y).outcome.to_json() == learned(raw, y).outcome.to_json()
+
+
 def test_held_out_metrics_are_those_of_scikit_learn_on_the_same_split() -> None:
     raw, y, _ = simulated(4000, 1)
     outcome = learned(raw, y).outcome
