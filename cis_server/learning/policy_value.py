@@ -9,6 +9,9 @@ A decision earned 1 when the client's conversion is credited to a touch it led t
 outcome of a touch, not of a lead: values of timing and channels are conversions per touch, those of
 sequences conversions per plan.
 
+A decision is judged once its time is over, which is the same for all of its sort whatever became of
+them: a plan that ends early because it converted must not count sooner than one that goes on.
+
 Which choices are followed must not depend on the choice, else both values are off: the share that
 was followed is reported.
 """
@@ -27,6 +30,9 @@ KINDS: Final = ("timing", "channel", "sequence")
 LATENESS: Final = dt.timedelta(hours=2)
 """A touch sent this long after its window began still followed the decision: windows are hours, and
 sending engines have queues. Our choice; no source gives a figure."""
+PLAN_SPAN: Final = dt.timedelta(days=28)
+"""Touches of a plan that come later than this after it was made are not counted: by then most plans
+are through. Our choice; no source gives a figure."""
 PROPENSITY_MIN: Final = 1e-9
 
 
@@ -59,7 +65,7 @@ def policy_values(
 
 
 def _outcome(kind: str, rows: pl.DataFrame, known_until: dt.datetime) -> PolicyOutcome:
-    known = _judged(rows.filter(_followed(kind)), known_until)
+    known = _judged(rows.filter(_followed(kind), _in_span(kind)), kind, known_until)
     columns = ("reward", "propensity", "best_chosen", "lead_id")
     reward, propensity, best_chosen, lead = (known[name].to_numpy() for name in columns)
     current = policy_value(reward, propensity, propensity, lead)
@@ -111,18 +117,25 @@ def _followed(kind: str) -> pl.Expr:
     return there & planned.list.contains(pl.col("channel"))
 
 
-def _judged(followed: pl.DataFrame, known_until: dt.datetime) -> pl.DataFrame:
-    """One row per decision whose touches are all old enough to have an outcome."""
+def _in_span(kind: str) -> pl.Expr:
+    """Whether a touch came while its decision ran."""
+    late = pl.col("occurred_at") - pl.col("decided_at")
+    return late <= PLAN_SPAN if kind == "sequence" else pl.lit(True)
+
+
+def _judged(followed: pl.DataFrame, kind: str, known_until: dt.datetime) -> pl.DataFrame:
+    """One row per decision that is old enough for every touch it can have to have an outcome."""
+    whole = pl.col("decided_at") + PLAN_SPAN if kind == "sequence" else pl.col("latest")
     return (
         followed.sort("decision_id", "occurred_at", "activity_id")
         .group_by("decision_id", maintain_order=True)
         .agg(
-            pl.first("lead_id", "propensity", "choice", "best", "best_propensity"),
+            pl.first("lead_id", "decided_at", "propensity", "choice", "best", "best_propensity"),
             latest=pl.col("occurred_at").max(),
             reward=pl.col("converting").fill_null(False).any().cast(pl.Float64),
         )
         .filter(
-            pl.col("latest") <= known_until,
+            whole <= known_until,
             pl.col("propensity") > PROPENSITY_MIN,
             pl.col("lead_id").is_not_null(),
         )
