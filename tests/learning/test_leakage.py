@@ -45,6 +45,27 @@ def test_honest_features_pass() -> None:
         assert passed, text
 
 
+@pytest.mark.parametrize("share", [0.3, 0.5, 0.8])
+def test_a_stage_that_is_not_always_filled_in_is_refused_too(share: float) -> None:
+    raw, y = honest()
+    won = (y > 0.5) & (np.random.default_rng(5).random(N) < share)
+    fit = fitted({**raw, "attribute:stage": ["won" if each else "open" for each in won]}, y)
+    passed, text = gate(fit)
+    assert not passed
+    assert f"a value of attribute:stage stands on {won.sum()} leads" in text
+
+
+def test_a_good_source_is_no_leak() -> None:
+    """Six of ten convert where one in ten does: much, and possible."""
+    draw = np.random.default_rng(7)
+    raw, _ = honest()
+    referred = draw.random(N) < 0.1
+    y = (draw.random(N) < np.where(referred, 0.6, 0.1)).astype(float)
+    source = ["referral" if each else "list" for each in referred]
+    passed, text = gate(fitted({**raw, "attribute:source": source}, y))
+    assert passed, text
+
+
 @pytest.mark.parametrize("form", ["time", "present", "stage"])
 def test_an_outcome_among_the_features_is_refused_by_name(form: str) -> None:
     raw, y = honest()
