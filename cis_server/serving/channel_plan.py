@@ -24,9 +24,9 @@ DEFAULT_SEQUENCE: Final = ("email", "linkedin", "email", "sms", "voice", "email"
 MOST_IN_A_ROW: Final = 2
 SEQUENCES_ADVISED: Final = 5
 LEAST_SEQUENCE_SAMPLE: Final = 30
-LEAST_TIER_SAMPLE: Final = 30
-"""Leads of a tier, over its channels, from which on its own rates are asked."""
 """Sequences that are no proven winners are shown from this many leads on."""
+LEAST_TIER_SAMPLE: Final = 30
+"""Leads of a tier, reached through one channel, from which on its own rates are asked."""
 
 HOT_VOICE_TOUCH: Final = 3
 HOT_VOICE_RATE: Final = 0.15
@@ -125,7 +125,8 @@ class ChannelPlan:
 
     def _rates(self, tier: Tier | None) -> tuple[tuple[SegmentRate, ...], Basis]:
         own = self._tiers.get(tier.label, ()) if tier is not None else ()
-        if sum(segment.estimate.sample for segment in own) < LEAST_TIER_SAMPLE:
+        # A lead stands in every channel it was touched through, so that samples do not add up.
+        if max((segment.estimate.sample for segment in own), default=0) < LEAST_TIER_SAMPLE:
             own = ()  # a handful of leads says less about a channel than all tiers together
         if own:
             return own, Basis.TIER

@@ -168,6 +168,17 @@ def test_rates_of_the_tier_come_before_those_of_all() -> None:
     assert hot.channels[0].verdict is Verdict.WINNING
 
 
+def test_leads_of_a_tier_are_not_counted_once_a_channel() -> None:
+    everywhere = tuple(segment(name, 3, 10) for name in ("email", "linkedin", "voice"))
+    overall = (segment("email", 90, 900),)
+    for own, basis in (
+        (everywhere, Basis.OVERALL),
+        ((*everywhere, segment("sms", 9, 30)), Basis.TIER),
+    ):
+        answer = ask(plan_of(how_pattern(overall=overall, tiers={"hot": own})), tier=Tier.HOT)
+        assert {c.channel: c.basis for c in answer.channels}["email"] is basis
+
+
 def test_little_confidence_keeps_the_default_order_and_shows_the_rates() -> None:
     pattern = how_pattern(overall=LEARNED.channel_effectiveness, confidence=0.4, best_first="voice")
     answer = ask(plan_of(pattern), tier=Tier.WARM)
