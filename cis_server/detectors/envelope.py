@@ -6,7 +6,7 @@ from cis_server.detectors.blocks import Blocks, InsufficientData
 from cis_server.detectors.outcomes import Population
 from cis_server.detectors.rounding import rounded_rate
 from cis_server.detectors.settings import DetectorSettings
-from cis_server.domain.envelope import Envelope
+from cis_server.domain.envelope import Envelope, KnownUnits
 from cis_server.domain.vocabulary import PatternType
 from cis_server.stats.confidence import confidence
 
@@ -46,6 +46,7 @@ def envelope(
     method: str,
     sample: int,
     converted: int,
+    known: dict[str, KnownUnits] | None = None,
 ) -> Envelope:
     """The envelope of a pattern.
 
@@ -57,6 +58,7 @@ def envelope(
         method: estimators in words.
         sample: units with an outcome.
         converted: of them.
+        known: of them, those for which a dimension is known, by dimension.
     """
     return Envelope(
         type=kind,
@@ -71,4 +73,5 @@ def envelope(
         confidence=round(confidence(sample, converted), 4),
         blocks=blocks.statuses,
         note=run.note,
+        known=known or {},
     )

@@ -35,7 +35,7 @@ from cis_server.detectors.segments import Judged, Segments
 from cis_server.detectors.settings import DetectorSettings
 from cis_server.detectors.touch_snapshots import touch_snapshots
 from cis_server.domain.dataset import Dataset
-from cis_server.domain.envelope import AttributeRanking
+from cis_server.domain.envelope import AttributeRanking, KnownUnits
 from cis_server.domain.patterns import (
     ChannelCount,
     FirstTouch,
@@ -120,6 +120,7 @@ def detect_how(
             method=_METHOD,
             sample=units,
             converted=converted,
+            known=_known(judged, settings),
         ),
         channel_effectiveness=effectiveness,
         touch_effectiveness=touches,
@@ -198,6 +199,12 @@ def _judged(
     )
     blocks.step("channel_attributes", add_facts)
     return segments.judged()
+
+
+def _known(judged: Mapping[str, Judged], settings: DetectorSettings) -> dict[str, KnownUnits]:
+    sequences = [f"sequence_{length}" for length in range(2, settings.sequence_length + 1)]
+    names = ("channel", "first_channel", *sequences)
+    return {name: judged[name].known for name in names if name in judged}
 
 
 def _first_touch(judged: Mapping[str, Judged]) -> FirstTouch | None:

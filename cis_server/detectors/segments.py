@@ -16,9 +16,9 @@ import numpy as np
 
 from cis_server.detectors.levels import Levels
 from cis_server.detectors.risk_set import RiskSet
-from cis_server.detectors.rounding import rounded
+from cis_server.detectors.rounding import rounded, rounded_rate
 from cis_server.detectors.settings import DetectorSettings
-from cis_server.domain.envelope import AttributeRanking
+from cis_server.domain.envelope import AttributeRanking, KnownUnits
 from cis_server.domain.rates import RateEstimate, SegmentRate
 from cis_server.domain.vocabulary import Verdict
 from cis_server.stats.arrays import BoolArray, FloatArray, IntArray
@@ -38,12 +38,23 @@ class Judged:
         segments: ranked by `low`, then sample, then name; all that reached the minimum.
         coverage: share of units for which the dimension is known.
         tested: segments that took part in the multiplicity control.
+        units: for which the dimension is known.
+        converted: of them.
     """
 
     dimension: str
     segments: tuple[SegmentRate, ...]
     coverage: float
     tested: int
+    units: int
+    converted: int
+
+    @property
+    def known(self) -> KnownUnits:
+        """The units its values are compared among, as a pattern holds them."""
+        return KnownUnits(
+            units=self.units, converted=self.converted, coverage=rounded_rate(self.coverage)
+        )
 
     def headline(self, most: int) -> tuple[SegmentRate, ...]:
         """The first `most` segments, and every further one that has a verdict."""
@@ -233,6 +244,8 @@ class Segments:
             segments=tuple(found[place] for place in order),
             coverage=dimension.coverage,
             tested=int(np.isfinite(q).sum()),
+            units=dimension.total_n,
+            converted=dimension.total_k,
         )
 
     def _verdict(self, estimate: RateEstimate, dimension: _Dimension) -> Verdict:

@@ -29,7 +29,7 @@ from cis_server.detectors.what_counts import Counts, Part, TouchStrata
 from cis_server.detectors.what_experiments import AbTests
 from cis_server.domain.content import PERSONALISATION
 from cis_server.domain.dataset import Dataset
-from cis_server.domain.envelope import FlagEffect
+from cis_server.domain.envelope import FlagEffect, KnownUnits
 from cis_server.domain.rates import SegmentRate
 from cis_server.domain.vocabulary import PatternStatus, PatternType
 from cis_server.domain.what_pattern import (
@@ -208,6 +208,7 @@ class _Detection:
                 method=_METHOD,
                 sample=part.units,
                 converted=part.converted,
+                known=self._known(part),
             ),
             subject_patterns=subjects,
             pain_points=pains,
@@ -225,6 +226,12 @@ class _Detection:
 
     def _judged_of(self, part: Part, dimension: str) -> Judged | None:
         return self._judged.get(part.name(dimension))
+
+    def _known(self, part: Part) -> dict[str, KnownUnits]:
+        found = {name: self._judged_of(part, name) for name in self._counts}
+        for channel in self._lengths_of(part):
+            found[f"{_LENGTH}.{channel}"] = self._judged.get(f"{_LENGTH}.{channel}")
+        return {name: judged.known for name, judged in found.items() if judged is not None}
 
     def _pain_points(self, part: Part) -> PainPoints | None:
         judged = self._judged_of(part, _PAINS)
@@ -245,13 +252,16 @@ class _Detection:
         return link_block(effect, self._judged_of(part, _LINK_COUNT))
 
     def _optimal_lengths(self, part: Part) -> dict[str, OptimalLength] | None:
-        wanted = [name for name in self._lengths if part.channel in (None, name)]
         found = {
             name: length_block(self._judged[f"{_LENGTH}.{name}"], self._lengths[name])
-            for name in wanted
+            for name in self._lengths_of(part)
             if f"{_LENGTH}.{name}" in self._judged
         }
         return {name: block for name, block in found.items() if block is not None} or None
+
+    def _lengths_of(self, part: Part) -> list[str]:
+        """Channels of a part whose lengths were looked at."""
+        return [name for name in self._lengths if part.channel in (None, name)]
 
     def _templates(self, part: Part) -> tuple[SegmentRate, ...]:
         """Templates; of a channel, those that went out over it alone."""

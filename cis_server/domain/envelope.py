@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import datetime as dt
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from cis_server.domain.rates import RateEstimate, SegmentRate
 from cis_server.domain.stored import Stored
@@ -20,6 +20,16 @@ class BlockStatus(Stored):
     block: str
     status: PatternStatus
     reason: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KnownUnits(Stored):
+    """Units for which a dimension is known: a value is compared with the rest of these alone."""
+
+    units: int
+    converted: int
+    coverage: float
+    """Their share of the units that were looked at."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -42,6 +52,8 @@ class Envelope(Stored):
     """Anchors of the sample size on min(n, 10 converted, 10 not converted)."""
     blocks: tuple[BlockStatus, ...] = ()
     note: str = ""
+    known: dict[str, KnownUnits] = field(default_factory=dict)
+    """By dimension, for those that proposals are made of; a pattern stored without has none."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

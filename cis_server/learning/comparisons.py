@@ -1,7 +1,8 @@
 """Elements of a campaign that patterns compare with the rest: what proposals are made of.
 
 A pattern says of each element of a message, a sequence or a waiting time how it does beside all
-others. Here these findings are brought to one form, whatever block they come from.
+others. Here these findings are brought to one form, whatever block they come from. The others are
+those of which it is known what they hold: the rest may hold the element too, and say nothing of it.
 """
 
 from __future__ import annotations
@@ -20,6 +21,16 @@ from cis_server.domain.what_pattern import AbTestInsight, PainPointRate, WhatPat
 MINIMUM_SAMPLE: Final = 30
 """Units on either side below which nothing is proposed."""
 
+_DIMENSION: Final = {
+    "subject_patterns": "subject_patterns",
+    "pain_points": "pain_points_used",
+    "ctas": "cta_used",
+    "angles": "angles",
+    "template_performance": "template_id",
+    "ai_model_performance": "prompt_version",
+}
+"""What the elements of a block are values of, as `Envelope.known` names it."""
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Comparison:
@@ -35,10 +46,12 @@ class Comparison:
         estimate: of the element.
         total: units compared, the element's included.
         converted: conversions of them.
+        coverage: share of what goes out that the units compared are an example of.
         verdict: of the pattern.
         identity: what tells it from other proposals, over all runs.
         element: further facts for whoever makes the change.
         randomised: whether leads were assigned to it by chance.
+        channel: of the touches it is about; None: all.
         to_touch: number of the touch it is about; None: all.
     """
 
@@ -51,10 +64,12 @@ class Comparison:
     estimate: RateEstimate
     total: int
     converted: int
+    coverage: float = 1.0
     verdict: Verdict
     identity: dict[str, str]
     element: dict[str, str] = field(default_factory=dict)
     randomised: bool = False
+    channel: str | None = None
     to_touch: int | None = None
 
     @property
@@ -122,6 +137,9 @@ def _content(what: WhatPattern) -> Iterator[Comparison]:
 def _listed(
     about: Envelope, key: str, noun: str, segments: Iterable[SegmentRate | PainPointRate]
 ) -> Iterator[Comparison]:
+    known = about.known.get(_DIMENSION[key])
+    if known is None:
+        return
     for segment in segments:
         yield Comparison(
             kind=RecommendationKind.PROMPT_EDIT,
@@ -131,8 +149,9 @@ def _listed(
             noun=noun,
             unit=about.unit,
             estimate=segment.estimate,
-            total=about.sample_size,
-            converted=about.n_converted,
+            total=known.units,
+            converted=known.converted,
+            coverage=known.coverage,
             verdict=segment.verdict,
             identity={key: segment.value},
             element={noun.replace(" ", "_"): segment.value},
@@ -142,6 +161,7 @@ def _listed(
 def _flag(about: Envelope, key: str, noun: str, effect: FlagEffect) -> Iterator[Comparison]:
     if effect.present is None or effect.absent is None:
         return
+    total = effect.present.sample + effect.absent.sample
     yield Comparison(
         kind=RecommendationKind.PROMPT_EDIT,
         pattern=about.type,
@@ -150,8 +170,9 @@ def _flag(about: Envelope, key: str, noun: str, effect: FlagEffect) -> Iterator[
         noun=noun,
         unit=about.unit,
         estimate=effect.present,
-        total=effect.present.sample + effect.absent.sample,
+        total=total,
         converted=effect.present.converted + effect.absent.converted,
+        coverage=total / max(1, total + effect.unknown),
         verdict=effect.verdict,
         identity={key: effect.value},
         element={"property": effect.value},
@@ -160,8 +181,9 @@ def _flag(about: Envelope, key: str, noun: str, effect: FlagEffect) -> Iterator[
 
 def _lengths(what: WhatPattern) -> Iterator[Comparison]:
     for channel, found in what.optimal_length.items():
-        total = sum(each.estimate.sample for each in found.bins)
-        converted = sum(each.estimate.converted for each in found.bins)
+        known = what.envelope.known.get(f"length.{channel}")
+        if known is None:
+            continue
         for each in found.bins:
             span = f"{each.length_min}-{each.length_max} {found.unit}"
             yield Comparison(
@@ -172,12 +194,14 @@ def _lengths(what: WhatPattern) -> Iterator[Comparison]:
                 noun=f"length on {channel}:",
                 unit=what.envelope.unit,
                 estimate=each.estimate,
-                total=total,
-                converted=converted,
+                total=known.units,
+                converted=known.converted,
+                coverage=known.coverage,
                 verdict=each.verdict,
                 # Bins move with the data, so a bin is known by its channel and verdict alone.
                 identity={"optimal_length": channel, "verdict": each.verdict.value},
                 element={"channel": channel, "length": span},
+                channel=channel,
             )
 
 
@@ -239,40 +263,39 @@ def _gaps(when: WhenPattern) -> Iterator[Comparison]:
 
 
 def _steps(how: HowPattern) -> Iterator[Comparison]:
-    if how.sequence_patterns is not None:
-        for found in how.sequence_patterns.sequences:
-            yield _step(
-                how, "sequence_patterns", found.sequence, "sequence", found.segment.estimate,
-                found.segment.verdict,
-            )  # fmt: skip
-    if how.first_touch_effectiveness is not None:
-        for segment in how.first_touch_effectiveness.rates:
-            yield _step(
-                how, "first_touch_effectiveness", segment.value, "first channel",
-                segment.estimate, segment.verdict,
-            )  # fmt: skip
+    about = how.envelope
+    sequences = how.sequence_patterns.sequences if how.sequence_patterns is not None else ()
+    for found in sequences:
+        dimension = f"sequence_{len(found.channels)}"
+        yield from _step(about, "sequence_patterns", "sequence", dimension, found.segment)
+    first = how.first_touch_effectiveness
+    for segment in first.rates if first is not None else ():
+        key = "first_touch_effectiveness"
+        yield from _step(about, key, "first channel", "first_channel", segment)
     for segment in how.channel_effectiveness:
-        yield _step(
-            how, "channel_effectiveness", segment.value, "channel", segment.estimate,
-            segment.verdict,
-        )  # fmt: skip
+        yield from _step(about, "channel_effectiveness", "channel", "channel", segment)
 
 
 def _step(
-    how: HowPattern, key: str, value: str, noun: str, estimate: RateEstimate, verdict: Verdict
-) -> Comparison:
-    about = how.envelope
-    return Comparison(
+    about: Envelope, key: str, noun: str, dimension: str, segment: SegmentRate
+) -> Iterator[Comparison]:
+    known = about.known.get(dimension)
+    if known is None:
+        return
+    # The window hides how earlier paths began, but not how those of leads contacted from now on do.
+    begun = known if dimension == "channel" else about.known.get("first_channel", known)
+    yield Comparison(
         kind=RecommendationKind.STEP_ORDER,
         pattern=about.type,
         key=key,
-        value=value,
+        value=segment.value,
         noun=noun,
         unit=about.unit,
-        estimate=estimate,
-        total=about.sample_size,
-        converted=about.n_converted,
-        verdict=verdict,
-        identity={key: value},
-        element={noun.replace(" ", "_"): value},
+        estimate=segment.estimate,
+        total=known.units,
+        converted=known.converted,
+        coverage=known.units / begun.units,
+        verdict=segment.verdict,
+        identity={key: segment.value},
+        element={noun.replace(" ", "_"): segment.value},
     )

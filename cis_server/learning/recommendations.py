@@ -15,7 +15,7 @@ import json
 import uuid
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import polars as pl
@@ -100,26 +100,36 @@ class _Volume:
     touches: int
     leads: int
     touches_by_number: Mapping[int, int]
+    touches_by_channel: Mapping[str, int]
 
     def units(self, comparison: Comparison) -> float:
-        """Units a month that the comparison is about."""
+        """Units a month that the comparison is about: not those of which it says nothing."""
         if comparison.to_touch is not None:
-            return self.touches_by_number.get(comparison.to_touch, 0)
-        return self.leads if comparison.unit == "leads" else self.touches
+            units = self.touches_by_number.get(comparison.to_touch, 0)
+        elif comparison.channel is not None:
+            units = self.touches_by_channel.get(comparison.channel, 0)
+        else:
+            units = self.leads if comparison.unit == "leads" else self.touches
+        return units * comparison.coverage
 
 
 def _volume(dataset: Dataset) -> _Volume:
     since = dataset.window.as_of - dt.timedelta(days=MONTH_DAYS)
-    sent = dataset.columns("activities", ("action", "occurred_at", "touch_number")).filter(
+    columns = ("action", "occurred_at", "touch_number", "channel")
+    sent = dataset.columns("activities", columns).filter(
         pl.col("action") == "sent", pl.col("occurred_at") > since
     )
-    numbers = sent.group_by("touch_number").len().drop_nulls()
     contacted = dataset.leads.filter(pl.col("first_contacted_at") > since)
     return _Volume(
         touches=sent.height,
         leads=contacted.height,
-        touches_by_number=dict(numbers.iter_rows()),
+        touches_by_number=_counts(sent["touch_number"]),
+        touches_by_channel=_counts(sent["channel"]),
     )
+
+
+def _counts(values: pl.Series) -> dict[Any, int]:
+    return dict(values.drop_nulls().value_counts().iter_rows())
 
 
 def _lead_rate(patterns: Mapping[PatternType, Pattern]) -> float:
@@ -139,7 +149,6 @@ def _not_contradicted(comparison: Comparison) -> bool:
 
 
 def _change(comparison: Comparison, volume: _Volume, dataset: Dataset) -> Recommendation:
-    own = comparison.estimate.sample
     winning = comparison.verdict is Verdict.WINNING
     share = _share_changed(comparison)
     identity = _id(dataset.client_id, comparison.kind, comparison)
@@ -151,7 +160,7 @@ def _change(comparison: Comparison, volume: _Volume, dataset: Dataset) -> Recomm
         title, doing = f"Use {what}", "Using it everywhere"
     elif winning:
         title = f"Use more: {what}"
-        doing = f"Using it {'twice as often' if own < comparison.others else 'everywhere'}"
+        doing = f"Using it {_as_often(comparison)}"
     else:
         title, doing = f"Use less: {what}", "Doing without it"
     basis = EvidenceBasis.EXPERIMENT if comparison.randomised else EvidenceBasis.ASSOCIATION
@@ -173,6 +182,10 @@ def _change(comparison: Comparison, volume: _Volume, dataset: Dataset) -> Recomm
         high=high,
         element={**comparison.element, "change": "use_more" if winning else "use_less"},
     )
+
+
+def _as_often(comparison: Comparison) -> str:
+    return "twice as often" if comparison.estimate.sample < comparison.others else "everywhere"
 
 
 def _share_changed(comparison: Comparison) -> float:
@@ -209,9 +222,9 @@ def _experiment(
             f"{title} against what is done today, by lead, with conversion as the measure:"
             f" {plan.leads_per_variant} leads per variant find a difference of"
             f" {plan.minimum_effect:.0%} of the rate with a probability of {plan.power:.0%}; at"
-            f" the volume of the last {MONTH_DAYS} days that takes {days:.0f} days. Used twice as"
-            f" often if it is better, it may bring {_signed(expected)} conversions in {MONTH_DAYS}"
-            f" days ({_signed(low)} to {_signed(high)})."
+            f" the volume of the last {MONTH_DAYS} days that takes {days:.0f} days. Used"
+            f" {_as_often(comparison)} if it is better, it may bring {_signed(expected)}"
+            f" conversions in {MONTH_DAYS} days ({_signed(low)} to {_signed(high)})."
         ),
         basis=EvidenceBasis.ASSOCIATION,
         evidence=_evidence(comparison),

@@ -245,6 +245,8 @@ def test_sequences_are_compared_among_leads_that_got_as_far() -> None:
     assert all(2 <= len(s.channels) <= 6 for s in found.sequences)
     reached = data.activities.filter(pl.col("touch_number") == 3).height
     assert sum(s.estimate.sample for s in three.values()) == reached
+    assert pattern.envelope.known["sequence_3"].units == reached
+    assert pattern.envelope.known["first_channel"].coverage == 1.0
     steps = {(t.from_channel, t.to_channel): t.estimate for t in pattern.channel_transitions}
     assert steps["voice", "email"].sample + steps["email", "voice"].sample > 0
     assert ("linkedin", "email") not in steps
