@@ -52,7 +52,11 @@ CHANNEL_WINDOWS: Final[Mapping[str, SendHours]] = MappingProxyType(
 
 
 def send_hours(
-    channel: str | None, campaign: CampaignRecord | None, learned_days: frozenset[int]
+    channel: str | None,
+    campaign: CampaignRecord | None,
+    learned_days: frozenset[int],
+    *,
+    zone_assumed: bool,
 ) -> SendHours:
     """Where a touch may be placed.
 
@@ -61,23 +65,29 @@ def send_hours(
         campaign: its work hours and days replace the business hours; None: Monday to Friday 9-17,
             and a weekend day too when it is among the best learned ones.
         learned_days: best learned weekdays.
+        zone_assumed: whether the lead's zone is only assumed; 20:00 there may be the middle of the
+            lead's night, so that work hours keep to 9-17 and are 9-17 where the two do not meet.
 
     Returns:
         Work hours inside the channel's window. Where the two do not meet, the campaign's hours
         stand: they were set by a person for this campaign.
     """
     work = _campaign_hours(campaign, learned_days)
+    if zone_assumed:
+        cautious = BUSINESS_HOURS.spans
+        work = SendHours(work.days, _common(work.spans, cautious) or cautious)
     window = CHANNEL_WINDOWS.get(channel or "")
     if window is None:
         return work
-    days = work.days & window.days
-    spans = tuple(
-        (max(a, c), min(b, d))
-        for a, b in work.spans
-        for c, d in window.spans
-        if max(a, c) < min(b, d)
+    return SendHours(
+        work.days & window.days or work.days, _common(work.spans, window.spans) or work.spans
     )
-    return SendHours(days or work.days, spans or work.spans)
+
+
+def _common(spans: tuple[Span, ...], others: tuple[Span, ...]) -> tuple[Span, ...]:
+    return tuple(
+        (max(a, c), min(b, d)) for a, b in spans for c, d in others if max(a, c) < min(b, d)
+    )
 
 
 def _campaign_hours(campaign: CampaignRecord | None, learned_days: frozenset[int]) -> SendHours:

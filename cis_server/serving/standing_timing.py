@@ -22,7 +22,6 @@ from cis_server.domain.clients import CampaignRecord, ClientRecord
 from cis_server.domain.model_info import ModelInfo
 from cis_server.serving.answers import TimingAnswer
 from cis_server.serving.draws import DecisionIds, Draws, frame, framed
-from cis_server.serving.send_hours import send_hours
 from cis_server.serving.slots import LEAST_REMAINDER, Slot
 from cis_server.serving.timing import (
     DELAY_COST_PER_DAY,
@@ -32,6 +31,7 @@ from cis_server.serving.timing import (
     first_touch_slots,
     inside,
     lead_zone,
+    slot_choices,
     timing_answer,
     worth,
 )
@@ -138,8 +138,7 @@ def standing_timing(
         return None
     now = now.astimezone(dt.UTC)
     zone = lead_zone(request, campaign, client)
-    channel_plan = plan.channel(request.channel)
-    choices = channel_plan.choices(send_hours(request.channel, campaign, channel_plan.learned_days))
+    choices = slot_choices(plan.channel(request.channel), request, campaign, zone)
     slots = by_worth(first_touch_slots(choices, zone.zone, now, request.count), now)
     until = _until(slots, request.count, now)
     if model.valid_until is not None and model.valid_until > now:

@@ -131,7 +131,7 @@ def timing_answer(
     """
     zone = lead_zone(request, campaign, client)
     channel_plan = plan.channel(request.channel)
-    choices = channel_plan.choices(send_hours(request.channel, campaign, channel_plan.learned_days))
+    choices = slot_choices(channel_plan, request, campaign, zone)
     gap = _gap(plan, request)
     search = _Search.of(request, gap, now)
     slots = _ranked_slots(choices, zone.zone, search, request.count)
@@ -171,6 +171,20 @@ def timing_answer(
     if share <= 0.0:
         return answer, None
     return answer, _decision(answer, request, options, now)
+
+
+def slot_choices(
+    plan: ChannelPlan, request: TimingRequest, campaign: CampaignRecord | None, zone: LeadZone
+) -> SlotChoices:
+    """The cells in which the touch asked for may be placed."""
+    return plan.choices(
+        send_hours(
+            request.channel,
+            campaign,
+            plan.learned_days,
+            zone_assumed=zone.source is ZoneSource.ASSUMED,
+        )
+    )
 
 
 @dataclass(frozen=True, slots=True)

@@ -116,7 +116,7 @@ def later_instants(since: dt.datetime, until: dt.datetime, share: float) -> list
 @settings(max_examples=150, deadline=None)
 @given(
     plan=st.sampled_from(sorted(TIMING_PLANS)),
-    zone=st.sampled_from(ZONES),
+    zone=st.sampled_from([None, *ZONES]),
     channel=st.sampled_from([None, "email", "linkedin", "voice", "fax"]),
     campaign=campaigns,
     count=st.integers(1, 14),
@@ -128,7 +128,7 @@ def later_instants(since: dt.datetime, until: dt.datetime, share: float) -> list
 )
 def test_timing_stands_as_it_would_be_worked_out(
     plan: str,
-    zone: str,
+    zone: str | None,
     channel: str | None,
     campaign: CampaignRecord | None,
     count: int,

@@ -258,6 +258,37 @@ def test_campaign_hours_stand_where_a_channel_window_does_not_meet_them() -> Non
 
 
 @pytest.mark.parametrize(
+    ("start", "end", "hours"),
+    [
+        (6, 22, {9, 10, 14, 15}),  # of the learned ones, those in 9-17
+        (15, 20, {15}),
+        (18, 20, {9, 10, 14, 15}),  # nothing in common with 9-17
+        (22, 12, {9, 10}),  # over midnight
+    ],
+)
+def test_a_campaign_keeps_to_nine_to_seventeen_in_an_assumed_zone(
+    start: int, end: int, hours: set[int]
+) -> None:
+    campaign = CampaignRecord(
+        campaign_id="c", work_hours_start=dt.time(start), work_hours_end=dt.time(end)
+    )
+    answer = ask(campaign=campaign, channel="voice", count=8)
+    assert answer.timezone_source is ZoneSource.ASSUMED
+    assert {window.hour for window in answer.windows} == hours
+
+
+def test_learned_hours_open_no_evening_in_an_assumed_zone() -> None:
+    campaign = CampaignRecord(
+        campaign_id="c", work_hours_start=dt.time(6), work_hours_end=dt.time(22)
+    )
+    plan = plan_of(when_pattern(days={2: (40, 400)}, hours={20: (60, 400), 7: (55, 400)}))
+    known = ask(plan, campaign=campaign, timezone="UTC", count=8)
+    assert {window.hour for window in known.windows} == {7, 20}
+    assumed = ask(plan, campaign=campaign, count=8)
+    assert {window.hour for window in assumed.windows} == set(range(9, 17))
+
+
+@pytest.mark.parametrize(
     ("zone", "date", "hour", "start", "minutes"),
     [
         # Clocks jump from 02:00 to 03:00: hour 2 does not exist, hour 3 starts at the jump.
