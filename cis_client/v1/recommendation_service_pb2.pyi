@@ -108,7 +108,10 @@ class GetTimingRequest(_message.Message):
     client_id: _builtins.str
     """The client. Required. Range: 1..128 characters."""
     lead_id: _builtins.str
-    """A stored lead: its zone, touches and last touch count. Range: 1..128 characters. Unset: none."""
+    """A stored lead: its zone counts, and its touches in the campaign: the one named, else the lead's
+    own. Two days from its last touch in any campaign stay free. Range: 1..128 characters. Unset:
+    none.
+    """
     timezone: _builtins.str
     """Zone of the lead. Range: IANA name. Unset: see above."""
     country: _builtins.str
@@ -495,7 +498,8 @@ class GetChannelsRequest(_message.Message):
     @_builtins.property
     def used_channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Channels already used for the lead, in order. Range: at most 100, each
-        `[a-z][a-z0-9_]{0,31}`. Empty: those stored with `lead_id`, else none.
+        `[a-z][a-z0-9_]{0,31}`. Empty: those stored with `lead_id` in the campaign, which
+        is its own where none is named, else none.
         """
 
     def __init__(
@@ -950,7 +954,8 @@ class GetSequenceRequest(_message.Message):
     @_builtins.property
     def used_channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Channels already used, in order; the plan goes on from there. Range: at most 100, each
-        `[a-z][a-z0-9_]{0,31}`. Empty: those stored with `lead_id`, else none.
+        `[a-z][a-z0-9_]{0,31}`. Empty: those stored with `lead_id` in the campaign, which
+        is its own where none is named, else none.
         """
 
     @_builtins.property

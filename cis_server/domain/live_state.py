@@ -165,6 +165,15 @@ class Change(NamedTuple):
     """None: the global suppression list."""
 
 
+@dataclass(frozen=True, slots=True)
+class StoredTouch:
+    """An outbound touch that was sent."""
+
+    channel: str
+    sent_at: dt.datetime
+    campaign_id: str | None = None
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StoredLead:
     """A stored lead and what was already sent to it."""
@@ -174,9 +183,25 @@ class StoredLead:
     score: int | None = None
     tier: Tier | None = None
     """Effective tier of the last scoring; None when never scored."""
-    used_channels: tuple[str, ...] = ()
-    """Channels of the outbound touches, in order."""
-    last_touch_at: dt.datetime | None = None
+    touches: tuple[StoredTouch, ...] = ()
+    """Of all campaigns, in order."""
+
+    @property
+    def last_contact_at(self) -> dt.datetime | None:
+        """When the lead was last contacted, in any campaign."""
+        return self.touches[-1].sent_at if self.touches else None
+
+    def touches_of(self, campaign_id: str | None) -> tuple[StoredTouch, ...]:
+        """The touches of a campaign, in order: numbers and gaps are learned within one.
+
+        Args:
+            campaign_id: None: the lead's own. Where it has none either, all touches count.
+        """
+        campaign = campaign_id or self.campaign_id
+        if campaign is None:
+            return self.touches
+        # A touch that names no campaign was one of the lead's own.
+        return tuple(t for t in self.touches if (t.campaign_id or self.campaign_id) == campaign)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

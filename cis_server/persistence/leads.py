@@ -11,7 +11,7 @@ from typing import Any, Final
 from sqlalchemy import Connection, Engine, Row, text
 
 from cis_server.domain.lead import Job, Lead
-from cis_server.domain.live_state import StoredLead
+from cis_server.domain.live_state import StoredLead, StoredTouch
 from cis_server.domain.scores import ConversionProbability, LeadScore, StampedScore
 from cis_server.domain.vocabulary import EmailStatus, LeadStatus, Tier
 from cis_server.domain.weights import Weights
@@ -107,13 +107,14 @@ def get_leads(
     rows = connection.execute(
         text(
             f"SELECT {', '.join(f'l.{name}' for name in LEAD_COLUMNS)}, l.campaign_id,"
-            " l.score, l.tier,"
-            " l.last_contacted_at, t.channels"
+            " l.score, l.tier, t.channels, t.instants, t.campaigns"
             " FROM leads l LEFT JOIN LATERAL ("
-            " SELECT array_agg(a.channel ORDER BY a.occurred_at, a.sequence_step,"
-            " a.idempotency_key, a.activity_id) AS channels FROM activities a"
+            " SELECT array_agg(s.channel) AS channels, array_agg(s.occurred_at) AS instants,"
+            " array_agg(s.campaign_id) AS campaigns FROM ("
+            " SELECT a.channel, a.occurred_at, a.campaign_id FROM activities a"
             " WHERE a.client_id = :client AND a.lead_id = l.lead_id AND a.action = 'sent'"
-            ") t ON true"
+            " ORDER BY a.occurred_at, a.sequence_step, a.idempotency_key, a.activity_id"
+            ") s) t ON true"
             " WHERE l.client_id = :client AND l.lead_id = ANY(:leads) AND l.deleted_at IS NULL"
         ),
         {"client": client_id, "leads": list(lead_ids)},
@@ -329,8 +330,9 @@ def _stored(row: Row[Any]) -> StoredLead:
         campaign_id=row.campaign_id,
         score=row.score,
         tier=None if row.tier is None else Tier[row.tier.upper()],
-        used_channels=tuple(row.channels or ()),
-        last_touch_at=row.last_contacted_at,
+        touches=tuple(
+            map(StoredTouch, row.channels or (), row.instants or (), row.campaigns or ())
+        ),
     )
 
 

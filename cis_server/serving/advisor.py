@@ -14,7 +14,7 @@ from typing import Final
 
 from cis_server.domain.clients import Icp
 from cis_server.domain.lead import Lead
-from cis_server.domain.live_state import PatternKey, PatternRecord, StoredLead
+from cis_server.domain.live_state import PatternKey, PatternRecord, StoredLead, StoredTouch
 from cis_server.domain.model_info import ModelInfo
 from cis_server.domain.patterns import HowPattern, WhenPattern
 from cis_server.domain.stored import Stored
@@ -388,13 +388,15 @@ class Advisor:
 def completed_timing(request: TimingRequest, stored: StoredLead) -> TimingRequest:
     """The request with what it leaves open taken from the stored lead."""
     lead: Lead = stored.lead
+    touches = stored.touches_of(request.campaign_id)
     return replace(
         request,
         timezone=request.timezone or lead.timezone,
         places=request.places or places_of(lead),
         campaign_id=request.campaign_id or stored.campaign_id,
-        touch_number=request.touch_number or len(stored.used_channels) + 1,
-        last_touch_time=request.last_touch_time or stored.last_touch_at,
+        touch_number=request.touch_number or len(touches) + 1,
+        last_touch_time=request.last_touch_time or _last(touches),
+        last_contact_time=stored.last_contact_at,
     )
 
 
@@ -408,20 +410,30 @@ def completed_channels(
         lead=stored.lead,
         suppressed=suppressed,
         campaign_id=request.campaign_id or stored.campaign_id,
-        used_channels=request.used_channels or stored.used_channels,
+        used_channels=request.used_channels or _channels(stored.touches_of(request.campaign_id)),
     )
 
 
 def completed_sequence(request: SequenceRequest, stored: StoredLead) -> SequenceRequest:
     """The request with the stored lead, its campaign and its touches.
 
-    When the caller says which channels were used, the time of the last stored touch still counts:
-    it is the latest one that is known.
+    When the caller says which channels were used, the time of the campaign's last stored touch
+    still counts: it is the latest one that is known.
     """
+    touches = stored.touches_of(request.campaign_id)
     return replace(
         request,
         lead=stored.lead,
         campaign_id=request.campaign_id or stored.campaign_id,
-        used_channels=request.used_channels or stored.used_channels,
-        last_touch_time=request.last_touch_time or stored.last_touch_at,
+        used_channels=request.used_channels or _channels(touches),
+        last_touch_time=request.last_touch_time or _last(touches),
+        last_contact_time=stored.last_contact_at,
     )
+
+
+def _channels(touches: Sequence[StoredTouch]) -> tuple[str, ...]:
+    return tuple(touch.channel for touch in touches)
+
+
+def _last(touches: Sequence[StoredTouch]) -> dt.datetime | None:
+    return touches[-1].sent_at if touches else None

@@ -63,6 +63,8 @@ class SequenceRequest:
     """Channels of the touches so far, in order."""
     last_touch_time: dt.datetime | None = None
     """When the last of them was sent; None: not known, or none was."""
+    last_contact_time: dt.datetime | None = None
+    """When the lead was last contacted, in whichever campaign; None: not known, or never."""
     start_time: dt.datetime | None = None
     """No touch is planned earlier; None: now."""
     timezone: str | None = None
@@ -198,6 +200,7 @@ def _scheduled(
             channel=step.channel,
             touch_number=number,
             last_touch_time=previous,
+            last_contact_time=request.last_contact_time,
             earliest_time=request.start_time,
             count=1,
         )

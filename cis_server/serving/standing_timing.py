@@ -132,6 +132,7 @@ def standing_timing(
     if (
         request.lead_id is not None
         or request.last_touch_time is not None
+        or request.last_contact_time is not None
         or request.earliest_time is not None
         or client.policy.exploration_share > 0.0
     ):
@@ -159,6 +160,7 @@ def standing_timing(
             ids=DecisionIds("timing", request.client_id),
             later_parts=framed(
                 request.channel or "",
+                request.campaign_id or "",
                 str(request.touch_number or 0),
                 model.model_version,
                 *(() if place == 0 else (slots[0].start.isoformat(),)),

@@ -25,7 +25,7 @@ from cis_server.domain.timezones import ZoneConfidence, timezone_of
 from cis_server.serving.answers import SendWindow, TimingAnswer, ZoneSource
 from cis_server.serving.draws import Draws, decision_id
 from cis_server.serving.exploration import choose
-from cis_server.serving.gaps import GapInterval, gap_before
+from cis_server.serving.gaps import MIN_GAP, GapInterval, gap_before
 from cis_server.serving.send_hours import send_hours
 from cis_server.serving.slots import Slot, upcoming_slots
 from cis_server.serving.timing_plan import ChannelPlan, SlotChoices, TimingPlan
@@ -66,6 +66,9 @@ class TimingRequest:
     touch_number: int | None = None
     """Of the touch to be sent, 1 for the first."""
     last_touch_time: dt.datetime | None = None
+    """When the touch before was sent: gaps count from here."""
+    last_contact_time: dt.datetime | None = None
+    """When the lead was last contacted, in whichever campaign: at least `MIN_GAP` days ago."""
     earliest_time: dt.datetime | None = None
     count: int = DEFAULT_COUNT
 
@@ -149,6 +152,7 @@ def timing_answer(
         request.client_id,
         request.lead_id or str(draws.random()),
         request.channel or "",
+        request.campaign_id or "",
         str(request.touch_number or 0),
         model.model_version,
         first.start.isoformat(),
@@ -199,6 +203,8 @@ class _Search:
     @classmethod
     def of(cls, request: TimingRequest, gap: GapInterval | None, now: dt.datetime) -> _Search:
         base = max(now, request.earliest_time) if request.earliest_time else now
+        if request.last_contact_time is not None:
+            base = max(base, request.last_contact_time + dt.timedelta(days=MIN_GAP))
         base = base.astimezone(dt.UTC)
         last = request.last_touch_time
         if last is None or gap is None:

@@ -135,7 +135,7 @@ def test_a_lead_comes_back_as_it_was_given(acme: Engine) -> None:
         do_not_contact=False,
     )
     assert found["bob"].lead == bob
-    assert found["bob"].used_channels == ()
+    assert found["bob"].touches == ()
 
 
 def test_what_a_record_does_not_say_stays_and_opt_outs_are_kept(acme: Engine) -> None:
@@ -178,8 +178,8 @@ def test_an_opt_out_event_shows_on_the_lead(acme: Engine) -> None:
         rederive(connection, "acme", ["ann"])
         found = get_leads(connection, "acme", ["ann"])["ann"]
     assert found.lead.unsubscribed is True
-    assert found.used_channels == ("email", "email", "voice")
-    assert found.last_touch_at == NOW + dt.timedelta(hours=5)
+    assert [touch.channel for touch in found.touches] == ["email", "email", "voice"]
+    assert found.last_contact_at == NOW + dt.timedelta(hours=5)
 
 
 @pytest.mark.parametrize("status", list(LeadStatus))

@@ -14,6 +14,7 @@ from running_server import make_client, wait_until
 
 from cis_client import Client
 from cis_client.errors import InvalidArgument, NotFound
+from cis_client.v1 import admin_service_pb2 as admin
 from cis_client.v1 import core_pb2 as core
 from cis_client.v1 import pattern_service_pb2 as patterns
 from cis_client.v1 import recommendation_service_pb2 as recommendation
@@ -167,6 +168,38 @@ def test_a_stored_lead_brings_zone_and_touches(
         timing(api, tenant_id, lead_id="ghost")
     with pytest.raises(NotFound, match="lead 'ghost'"):
         channels(api, tenant_id, lead_id="ghost")
+
+
+def test_a_stored_lead_counts_the_touches_of_the_campaign_asked_for(
+    api: Client, tenant_id: str, sql: Callable[..., Any], store_leads: Callable[..., None]
+) -> None:
+    api.upsert_campaigns(
+        admin.UpsertCampaignsRequest(
+            client_id=tenant_id,
+            campaigns=[admin.Campaign(campaign_id=name) for name in ("spring", "autumn")],
+        )
+    )
+    lead = Lead(lead_id="l", email="a@b.example", timezone="Asia/Tokyo", title="CEO")
+    store_leads(tenant_id, [lead], "spring")
+    for days, campaign in ((9, "spring"), (8, "autumn"), (7, "spring"), (5, "spring")):
+        sql(
+            "INSERT INTO activities (client_id, lead_id, campaign_id, channel, action, occurred_at,"
+            " idempotency_key) VALUES (%s, 'l', %s, 'email', 'sent', now() - %s * interval '1 day',"
+            " %s)",
+            tenant_id,
+            campaign,
+            days,
+            f"k{days}",
+        )
+    by_default = {2: 2.0, 4: 4.0}  # days before the touch of this number
+    assert timing(api, tenant_id, lead_id="l").gap_days == by_default[4]
+    assert timing(api, tenant_id, lead_id="l", campaign_id="autumn").gap_days == by_default[2]
+    plan = api.get_sequence(
+        recommendation.GetSequenceRequest(
+            client_id=tenant_id, lead_id="l", campaign_id="autumn", available_channels=["email"]
+        )
+    )
+    assert [touch.touch_number for touch in plan.touches] == [2, 3, 4, 5, 6]
 
 
 def test_an_opted_out_lead_has_no_channel(

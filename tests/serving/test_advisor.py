@@ -23,7 +23,8 @@ from serving_fakes import (
 
 from cis_server.domain.clients import CampaignRecord, Icp
 from cis_server.domain.lead import Lead
-from cis_server.domain.live_state import DecisionRecord, PatternKey, StoredLead
+from cis_server.domain.live_state import DecisionRecord, PatternKey, StoredLead, StoredTouch
+from cis_server.domain.patterns import SequenceGap
 from cis_server.domain.suppression import IdentifierKind
 from cis_server.domain.vocabulary import EmailStatus, PatternType, Source, Tier
 from cis_server.domain.weights import DEFAULT_WEIGHTS
@@ -50,6 +51,10 @@ LEAD = Lead(
     country="Australia",
     person_country="Australia",
     person_region="NSW",
+)
+TOUCHES = (
+    StoredTouch("email", NOW - dt.timedelta(days=4)),
+    StoredTouch("linkedin", NOW - dt.timedelta(days=1)),
 )
 
 
@@ -80,8 +85,7 @@ def world() -> Iterator[SimpleNamespace]:
     leads = FakeLeads(
         StoredLead(
             lead=LEAD,
-            used_channels=("email", "linkedin"),
-            last_touch_at=NOW - dt.timedelta(days=1),
+            touches=TOUCHES,
         )
     )
     log = DecisionLog(sink, store.health, flush_seconds=0.02)
@@ -210,6 +214,59 @@ def test_a_stored_lead_brings_zone_touches_and_tier(world: SimpleNamespace) -> N
     assert world.leads.timeouts == [0.25, 0.25]
     with pytest.raises(NotFound):
         world.advisor.timing_of_lead(TimingRequest(client_id="acme", lead_id="nobody"))
+
+
+def test_a_campaign_counts_its_own_touches(world: SimpleNamespace) -> None:
+    learned = when_pattern(
+        gaps=(
+            SequenceGap(
+                from_touch=1, to_touch=2, gap_days=9.0, min_days=8.0, max_days=12.0,
+                sample=80, learned=True,
+            ),
+        ),
+    )  # fmt: skip
+    key = PatternKey("acme", PatternType.WHEN)
+    world.source.commit_pattern(pattern_record(learned, PatternType.WHEN))
+    wait_until(lambda: _is_learned(world.store, key))
+    autumn = StoredTouch("email", NOW - dt.timedelta(days=5), "autumn")
+    spring = [StoredTouch("email", NOW - dt.timedelta(days=9 - 2 * n), "spring") for n in range(5)]
+    touches = tuple(sorted([*spring, autumn], key=lambda touch: touch.sent_at))
+    world.leads.leads["lead-1"] = StoredLead(lead=LEAD, campaign_id="spring", touches=touches)
+    asked = TimingRequest(client_id="acme", lead_id="lead-1")
+    second = world.advisor.timing_of_lead(replace(asked, campaign_id="autumn"))
+    assert (second.gap_days, second.gap_max_days) == (9.0, 12.0)
+    assert second.windows[0].start >= autumn.sent_at + dt.timedelta(days=8)
+    sixth = world.advisor.timing_of_lead(asked)
+    assert sixth.gap_days == 7.0
+    first = world.advisor.timing_of_lead(replace(asked, campaign_id="winter"))
+    assert first.gap_days is None
+    assert first.windows[0].start >= touches[-1].sent_at + dt.timedelta(days=2)
+    assert len({answer.decision_id for answer in (first, second, sixth)}) == 3
+
+
+@pytest.mark.parametrize(
+    ("own", "asked", "counted"),
+    [
+        ("spring", None, ["email", "sms"]),  # what names no campaign was the lead's own
+        ("spring", "autumn", ["voice"]),
+        ("spring", "winter", []),
+        (None, "spring", ["email"]),
+        (None, None, ["email", "voice", "sms"]),
+    ],
+)
+def test_touches_count_within_a_campaign(
+    own: str | None, asked: str | None, counted: list[str]
+) -> None:
+    stored = StoredLead(
+        lead=LEAD,
+        campaign_id=own,
+        touches=(
+            StoredTouch("email", NOW, "spring"),
+            StoredTouch("voice", NOW, "autumn"),
+            StoredTouch("sms", NOW),
+        ),
+    )
+    assert [touch.channel for touch in stored.touches_of(asked)] == counted
 
 
 def test_a_suppressed_stored_lead_has_no_channels(world: SimpleNamespace) -> None:

@@ -21,7 +21,7 @@ from serving_fakes import (
 
 from cis_server.domain.clients import CampaignRecord
 from cis_server.domain.lead import Lead
-from cis_server.domain.live_state import PatternKey, StoredLead
+from cis_server.domain.live_state import PatternKey, StoredLead, StoredTouch
 from cis_server.domain.model_info import DEFAULT_MODEL, ModelInfo
 from cis_server.domain.suppression import IdentifierKind
 from cis_server.domain.vocabulary import EmailStatus, PatternType, Source, Tier
@@ -45,6 +45,10 @@ LEAD = Lead(
     person_country="Japan",
 )
 ASKED = SequenceRequest(client_id="acme", lead_id="lead-1")
+TOUCHES = (
+    StoredTouch("email", NOW - dt.timedelta(days=4)),
+    StoredTouch("linkedin", NOW - dt.timedelta(days=1)),
+)
 
 
 @pytest.fixture
@@ -53,10 +57,7 @@ def world() -> Iterator[SimpleNamespace]:
     mail_only = CampaignRecord(campaign_id="mail-only", allocation={"email": 100})
     source.commit_client(client_state("acme", campaigns=(mail_only,)))
     store = SnapshotStore(source, lambda: now.value, poll_seconds=3600, backoff_seconds=0.01)
-    stored = StoredLead(
-        lead=LEAD, used_channels=("email", "linkedin"), last_touch_at=NOW - dt.timedelta(days=1)
-    )
-    leads = FakeLeads(stored)
+    leads = FakeLeads(StoredLead(lead=LEAD, touches=TOUCHES))
     log = DecisionLog(FakeSink(), store.health)
     store.start()
     assert store.wait_until_loaded(5)
@@ -138,6 +139,23 @@ def test_a_stored_lead_brings_tier_contact_data_zone_and_touches(world: SimpleNa
     assert {t.channel for t in only.touches} == {"email"}
     with pytest.raises(NotFound, match="lead 'ghost'"):
         world.advisor.sequence_of_lead(replace(ASKED, lead_id="ghost"))
+
+
+def test_a_campaign_goes_on_from_its_own_touches(world: SimpleNamespace) -> None:
+    sent = [StoredTouch("email", NOW - dt.timedelta(days=30 - n), "spring") for n in range(5)]
+    autumn = StoredTouch("linkedin", NOW - dt.timedelta(days=3), "autumn")
+    latest = StoredTouch("email", NOW - dt.timedelta(hours=1), "spring")
+    world.leads.leads["lead-1"] = StoredLead(
+        lead=LEAD, campaign_id="spring", touches=(*sent, autumn, latest)
+    )
+    plan = world.advisor.sequence_of_lead(replace(ASKED, campaign_id="autumn"))
+    assert [t.touch_number for t in plan.touches] == [2, 3, 4, 5, 6]
+    first = plan.touches[0]
+    assert first.scheduled - autumn.sent_at == dt.timedelta(days=first.gap_days)
+    # Whichever campaign wrote last, nobody is written to again within two days.
+    assert first.scheduled >= latest.sent_at + dt.timedelta(days=2)
+    own = world.advisor.sequence_of_lead(ASKED)
+    assert [t.touch_number for t in own.touches] == [7]
 
 
 def test_a_given_lead_is_scored_and_its_suppression_counts(world: SimpleNamespace) -> None:
