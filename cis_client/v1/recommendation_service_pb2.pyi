@@ -418,7 +418,10 @@ class GetTimingResponse(_message.Message):
 
     @_builtins.property
     def windows(self) -> _containers.RepeatedCompositeFieldContainer[Global___SendWindow]:
-        """Windows in order of preference, all within the gap interval and not before `earliest_time`."""
+        """Windows in order of preference, none before `earliest_time`, all within the gap interval: one
+        that would last beyond it ends with it. Where no allowed hour lies in it they are those of the
+        first day that has one.
+        """
 
     @_builtins.property
     def next_send_time(self) -> _timestamp_pb2.Timestamp:

@@ -206,29 +206,19 @@ def _scheduled(
         )
         draws = draws_of("timing", step.channel, str(number), model.model_version)
         answer, _ = timing_answer(material.timing, question, plain, campaign, model, now, draws)
-        at = _inside_gap(answer, previous)
-        touches.append(_touch(number, step, at, previous, answer, material))
-        previous = at
+        touches.append(_touch(number, step, previous, answer, material))
+        previous = answer.next_send_time
     return tuple(touches)
-
-
-def _inside_gap(answer: TimingAnswer, previous: dt.datetime | None) -> dt.datetime:
-    """The instant to send at: not after the end of the gap while the window reaches back so far."""
-    at = answer.next_send_time
-    if previous is None or answer.gap_max_days is None:
-        return at
-    latest = (previous + answer.gap_max_days * _DAY).replace(microsecond=0)
-    return max(answer.windows[0].start, min(at, latest))
 
 
 def _touch(
     number: int,
     step: Step,
-    at: dt.datetime,
     previous: dt.datetime | None,
     answer: TimingAnswer,
     material: SequenceMaterial,
 ) -> PlannedTouch:
+    at = answer.next_send_time
     channel_source = material.channels_model.source if step.learned else Source.DEFAULT
     time_source = answer.windows[0].source
     source = weaker(channel_source, time_source)

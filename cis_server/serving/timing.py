@@ -12,7 +12,7 @@ from __future__ import annotations
 import datetime as dt
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -27,7 +27,7 @@ from cis_server.serving.draws import Draws, decision_id
 from cis_server.serving.exploration import choose
 from cis_server.serving.gaps import MIN_GAP, GapInterval, gap_before
 from cis_server.serving.send_hours import send_hours
-from cis_server.serving.slots import Slot, upcoming_slots
+from cis_server.serving.slots import LEAST_REMAINDER, Slot, upcoming_slots
 from cis_server.serving.timing_plan import ChannelPlan, SlotChoices, TimingPlan
 
 DELAY_COST_PER_DAY: Final = 0.05
@@ -198,7 +198,7 @@ class _Search:
     aim: dt.datetime
     """Delay is counted from here, either way."""
     latest: dt.datetime | None
-    """Last start inside the gap interval; None: no interval, or it has passed."""
+    """End of the gap interval; None: no interval, or it has passed."""
 
     @classmethod
     def of(cls, request: TimingRequest, gap: GapInterval | None, now: dt.datetime) -> _Search:
@@ -226,9 +226,9 @@ def _gap(plan: TimingPlan, request: TimingRequest) -> GapInterval | None:
 def _ranked_slots(choices: SlotChoices, zone: ZoneInfo, search: _Search, count: int) -> list[Slot]:
     """The best slots first; never empty.
 
-    Inside a gap interval advised slots come before merely allowed ones. An interval without any (a
-    weekend) is stretched to the first day that has one, not to the next advised day: a gap of two
-    days must not become five.
+    Inside a gap interval advised slots come before merely allowed ones; one that lasts beyond its
+    end is cut there. An interval without any (a weekend) is stretched to the first day that has
+    one, not to the next advised day: a gap of two days must not become five.
     """
     wanted = max(count, _OPTIONS)
     if search.latest is not None:
@@ -236,9 +236,9 @@ def _ranked_slots(choices: SlotChoices, zone: ZoneInfo, search: _Search, count: 
         span = range((latest - search.base).days + 2)
         for cells in (choices.preferred, choices.allowed):
             inside = [
-                slot
+                slot if slot.end <= latest else replace(slot, end=latest)
                 for slot in upcoming_slots(cells, zone, search.base, span)
-                if slot.start <= latest
+                if latest - slot.start > LEAST_REMAINDER
             ]
             if inside:
                 return by_worth(inside, search.aim)[:wanted]
@@ -263,7 +263,7 @@ def _stretched(
 ) -> dt.datetime:
     """The end of the interval, put off to the first day with an allowed slot if need be."""
     first = next(upcoming_slots(choices.allowed, zone, base, range(_FARTHEST)), None)
-    if first is None or first.start <= latest:
+    if first is None or latest - first.start > LEAST_REMAINDER:
         return latest
     return first.start + _SAME_DAY
 

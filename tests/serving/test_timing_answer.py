@@ -185,6 +185,9 @@ def test_later_touches_keep_the_gap_interval(
             assert window.start <= latest + dt.timedelta(days=3)
         if latest - base >= dt.timedelta(days=3):  # outlasts a weekend
             assert window.start <= latest
+    if any(latest - window.start > dt.timedelta(minutes=5) for window in answer.windows):
+        assert max(window.end for window in answer.windows) <= latest
+        assert answer.next_send_time <= latest
     if learned and touch == 2:
         assert (answer.gap_min_days, answer.gap_days, answer.gap_max_days) == (5.0, 6.0, 8.0)
 
@@ -208,6 +211,25 @@ def test_gap_of_two_days_before_a_weekend_does_not_become_five() -> None:
     )
     # Inside the interval only Monday 9-10 is open; the next preferred day would be Tuesday.
     assert answer.windows[0].start == dt.datetime(2026, 3, 9, 9, 0, tzinfo=dt.UTC)
+
+
+def test_a_window_ends_with_the_gap_interval() -> None:
+    wednesday = dt.datetime(2026, 3, 4, 10, 20, tzinfo=dt.UTC)
+    answer = ask(
+        now=wednesday, timezone="UTC", channel="email", touch_number=3, last_touch_time=wednesday
+    )
+    assert answer.gap_max_days == 5.0
+    assert [(w.start.isoformat()[5:16], w.end.isoformat()[5:16]) for w in answer.windows] == [
+        ("03-06T10:20", "03-06T11:00"),
+        ("03-09T09:00", "03-09T10:00"),
+        ("03-09T10:00", "03-09T10:20"),
+    ]
+    # Of ten o'clock on Monday only four minutes would be left, which is no window.
+    earlier = wednesday - dt.timedelta(minutes=16)
+    answer = ask(
+        now=wednesday, timezone="UTC", channel="email", touch_number=3, last_touch_time=earlier
+    )
+    assert [window.hour for window in answer.windows] == [10, 9]
 
 
 def test_an_interval_without_a_business_hour_ends_on_the_next_business_day() -> None:
