@@ -1803,11 +1803,11 @@ class SequenceGap(_message.Message):
     to_touch: _builtins.int
     """Touch after."""
     gap_days: _builtins.float
-    """Days to plan with; the default when nothing was learned."""
+    """Days to plan with, from `min_days` to `max_days`; the default when nothing was learned."""
     min_days: _builtins.float
-    """Fewest days to plan with."""
+    """Fewest days to plan with, never under 2."""
     max_days: _builtins.float
-    """Most days to plan with."""
+    """Most days to plan with. A range of whole days lasts to the end of its last one: 4.99 for 4."""
     sample: _builtins.int
     """Observed gaps."""
     learned: _builtins.bool
@@ -1846,9 +1846,9 @@ class GapRate(_message.Message):
     GAP_DAYS_MAX_FIELD_NUMBER: _builtins.int
     ESTIMATE_FIELD_NUMBER: _builtins.int
     gap_days_min: _builtins.int
-    """Fewest days."""
+    """Fewest whole days."""
     gap_days_max: _builtins.int
-    """Most days."""
+    """Most whole days: 4 holds what is less than 5."""
     @_builtins.property
     def estimate(self) -> _core_pb2.RateEstimate:
         """Conversions at the later touch / leads that received it after such a wait."""

@@ -2,6 +2,7 @@
 
 Gaps of winners alone say nothing: they answered early, so their gaps are short. Compared is the
 conversion hazard of touch j by the days waited before it, among all leads that received touch j.
+Waits too short to be planned are shown but never advised.
 """
 
 from __future__ import annotations
@@ -14,7 +15,7 @@ import polars as pl
 
 from cis_server.detectors.risk_set import RiskSet
 from cis_server.detectors.segments import Judged, Segments
-from cis_server.domain.patterns import GapRate, SequenceGap
+from cis_server.domain.patterns import MIN_GAP_DAYS, GapRate, SequenceGap
 from cis_server.domain.vocabulary import Verdict
 from cis_server.stats.arrays import FloatArray
 from cis_server.stats.rates import Strata
@@ -23,9 +24,10 @@ DEFAULT_GAPS = {1: 2.0, 2: 3.0, 3: 4.0, 4: 5.0, 5: 7.0}
 """Days before the next touch by number of the touch before (pattern facts, section 4)."""
 _TO_TOUCH = tuple(from_touch + 1 for from_touch in DEFAULT_GAPS)
 _DEFAULT_SLACK = 2.0
-_SHORTEST, _LONGEST = 1.0, 14.0
+_LONGEST = 14.0
 BINS = ((0, 1), (2, 2), (3, 3), (4, 4), (5, 6), (7, 9), (10, 14), (15, 29))
 """Whole days, both ends inclusive; gaps of 30 days and more are pauses, not gaps."""
+_LAST_DAY = 0.99  # of a bin's last day, what still belongs to it; days are told to the hundredth
 _LABELS = tuple(str(low) if low == high else f"{low}–{high}" for low, high in BINS)
 
 
@@ -131,6 +133,7 @@ def _planned(judged: Judged | None, gap: GapTouches) -> SequenceGap:
         for segment in (judged.segments if judged is not None else ())
         if segment.verdict is Verdict.WINNING
     ]
+    winners = [place for place in winners if BINS[place][0] >= MIN_GAP_DAYS]
     if not winners:
         return _default(from_touch, gap.days.size, rates)
     first = last = winners[0]
@@ -139,13 +142,15 @@ def _planned(judged: Judged | None, gap: GapTouches) -> SequenceGap:
     while last + 1 in winners:
         last += 1
     low, high = BINS[winners[0]]
-    median = pl.Series(gap.days[(gap.days >= low) & (gap.days < high + 1)]).median()
+    days = gap.days[(gap.days >= low) & (gap.days < high + 1)]
+    # Known to the second, days may round up to the next bin.
+    middle = min(round(float(np.median(days)), 2), high + _LAST_DAY)
     return SequenceGap(
         from_touch=from_touch,
         to_touch=gap.to_touch,
-        gap_days=_clamped(round(float(median), 2) if isinstance(median, float) else float(low)),
-        min_days=_clamped(float(BINS[first][0])),
-        max_days=_clamped(float(BINS[last][1])),
+        gap_days=min(_LONGEST, middle),
+        min_days=min(_LONGEST, float(BINS[first][0])),
+        max_days=min(_LONGEST, BINS[last][1] + _LAST_DAY),
         sample=gap.days.size,
         learned=True,
         rates=rates,
@@ -164,7 +169,3 @@ def _default(from_touch: int, sample: int, rates: tuple[GapRate, ...]) -> Sequen
         learned=False,
         rates=rates,
     )
-
-
-def _clamped(days: float) -> float:
-    return min(_LONGEST, max(_SHORTEST, days))

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import ClassVar
+from typing import ClassVar, Final
 
 from cis_server.domain.clock_rates import DayRate, HourRate
 from cis_server.domain.conversation_pattern import ConversationPattern
@@ -19,6 +19,9 @@ from cis_server.domain.rates import RateEstimate, SegmentRate
 from cis_server.domain.stored import Stored
 from cis_server.domain.vocabulary import PatternType
 from cis_server.domain.what_pattern import WhatPattern
+
+MIN_GAP_DAYS: Final = 2.0
+"""Never fewer days between any two touches (consumption sheet, section 3), whatever is learned."""
 
 # WHO
 
@@ -157,8 +160,9 @@ class SequenceGap(Stored):
     from_touch: int
     to_touch: int
     gap_days: float
-    """What to plan with; the default when nothing was learned."""
+    """What to plan with, from `min_days` to `max_days`; the default when nothing was learned."""
     min_days: float
+    """At least `MIN_GAP_DAYS`."""
     max_days: float
     sample: int
     learned: bool

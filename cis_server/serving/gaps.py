@@ -6,14 +6,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
-from cis_server.domain.patterns import SequenceGap
+from cis_server.domain.patterns import MIN_GAP_DAYS, SequenceGap
 
 DEFAULT_GAPS: Final = (2.0, 3.0, 4.0, 5.0, 7.0)
 """Days after touch 1, 2, 3, 4, 5 (consumption sheet, section 3)."""
 LATER_GAP: Final = 3.0
 """Days after any later touch, and where the position is not known."""
-MIN_GAP: Final = 2.0
-"""Never fewer days between any two touches."""
 
 # A default gap is a habit, not a finding: a day earlier or two later is as good.
 _DEFAULT_EARLIER, _DEFAULT_LATER = 1.0, 2.0
@@ -25,7 +23,7 @@ class GapInterval:
 
     days: float
     min_days: float
-    """At least `MIN_GAP`."""
+    """At least `MIN_GAP_DAYS`."""
     max_days: float
     """At least `days`."""
     learned_share: float
@@ -49,7 +47,7 @@ def gap_before(
     days = _mix(found.gap_days, default.days, share)
     low = _mix(found.min_days, default.min_days, share)
     high = _mix(found.max_days, default.max_days, share)
-    low = max(MIN_GAP, min(low, days))
+    low = max(MIN_GAP_DAYS, min(low, days))
     days = max(days, low)
     return GapInterval(days, low, max(days, high), share)
 
@@ -58,10 +56,10 @@ def _default_gap(touch_number: int | None) -> GapInterval:
     if touch_number is not None and 2 <= touch_number <= len(DEFAULT_GAPS) + 1:
         days = DEFAULT_GAPS[touch_number - 2]
     elif touch_number is not None and touch_number < 2:
-        days = MIN_GAP
+        days = MIN_GAP_DAYS
     else:
         days = LATER_GAP
-    return GapInterval(days, max(MIN_GAP, days - _DEFAULT_EARLIER), days + _DEFAULT_LATER, 0.0)
+    return GapInterval(days, max(MIN_GAP_DAYS, days - _DEFAULT_EARLIER), days + _DEFAULT_LATER, 0.0)
 
 
 def _mix(learned: float, default: float, share: float) -> float:

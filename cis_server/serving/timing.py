@@ -21,11 +21,12 @@ from cis_server.domain.lead import Lead
 from cis_server.domain.live_state import DecisionOption, DecisionRecord
 from cis_server.domain.local_time import find_zone
 from cis_server.domain.model_info import ModelInfo
+from cis_server.domain.patterns import MIN_GAP_DAYS
 from cis_server.domain.timezones import ZoneConfidence, timezone_of
 from cis_server.serving.answers import SendWindow, TimingAnswer, ZoneSource
 from cis_server.serving.draws import Draws, decision_id
 from cis_server.serving.exploration import choose
-from cis_server.serving.gaps import MIN_GAP, GapInterval, gap_before
+from cis_server.serving.gaps import GapInterval, gap_before
 from cis_server.serving.send_hours import send_hours
 from cis_server.serving.slots import LEAST_REMAINDER, Slot, upcoming_slots
 from cis_server.serving.timing_plan import ChannelPlan, SlotChoices, TimingPlan
@@ -68,7 +69,7 @@ class TimingRequest:
     last_touch_time: dt.datetime | None = None
     """When the touch before was sent: gaps count from here."""
     last_contact_time: dt.datetime | None = None
-    """When the lead was last contacted, in whichever campaign: at least `MIN_GAP` days ago."""
+    """When the lead was last contacted, in whichever campaign: at least `MIN_GAP_DAYS` days ago."""
     earliest_time: dt.datetime | None = None
     count: int = DEFAULT_COUNT
 
@@ -204,7 +205,7 @@ class _Search:
     def of(cls, request: TimingRequest, gap: GapInterval | None, now: dt.datetime) -> _Search:
         base = max(now, request.earliest_time) if request.earliest_time else now
         if request.last_contact_time is not None:
-            base = max(base, request.last_contact_time + dt.timedelta(days=MIN_GAP))
+            base = max(base, request.last_contact_time + dt.timedelta(days=MIN_GAP_DAYS))
         base = base.astimezone(dt.UTC)
         last = request.last_touch_time
         if last is None or gap is None:

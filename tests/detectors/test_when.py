@@ -145,7 +145,7 @@ def test_gaps_are_not_those_of_the_quick_winners() -> None:
     pattern = detect_when(data)
     gap = next(g for g in pattern.sequence_gaps if g.from_touch == 2)
     assert gap.learned
-    assert (gap.gap_days, gap.min_days, gap.max_days) == (4.0, 4.0, 4.0)
+    assert (gap.gap_days, gap.min_days, gap.max_days) == (4.0, 4.0, 4.99)
     best = max(gap.rates, key=lambda rate: rate.estimate.adjusted_rate)
     assert (best.gap_days_min, best.gap_days_max) == (4, 4)
     others = {g.from_touch: g for g in pattern.sequence_gaps if g.from_touch != 2}
@@ -157,6 +157,35 @@ def test_gaps_are_not_those_of_the_quick_winners() -> None:
         "touch_4_to_5": 5.0,
         "touch_5_to_6": 7.0,
     }
+
+
+@pytest.mark.parametrize(("later", "planned"), [(0.48, 4.48), (0.999, 4.99)])
+def test_a_learned_gap_lies_in_its_own_interval(later: float, planned: float) -> None:
+    data = outreach(
+        seed=5,
+        leads=8000,
+        hazard=0.03,
+        gaps=(1, 8),
+        gap_effect=lambda touch, gap: np.where((touch == 3) & (gap == 4), 4.0, 1.0),
+    )
+    by_the_clock = data.activities.with_columns(gap_days=pl.col("gap_days") + later)
+    gap = detect_when(replace(data, activities=by_the_clock)).sequence_gaps[1]
+    assert gap.learned
+    assert (gap.min_days, gap.gap_days, gap.max_days) == (4.0, planned, 4.99)
+
+
+def test_no_gap_is_learned_that_may_not_be_planned() -> None:
+    data = outreach(
+        seed=5,
+        leads=8000,
+        hazard=0.03,
+        gaps=(1, 8),
+        gap_effect=lambda touch, gap: np.where((touch == 3) & (gap == 1), 4.0, 1.0),
+    )
+    gap = detect_when(data).sequence_gaps[1]
+    best = max(gap.rates, key=lambda rate: rate.estimate.adjusted_rate)
+    assert (best.gap_days_min, best.gap_days_max) == (0, 1)
+    assert (gap.learned, gap.gap_days) == (False, 3.0)
 
 
 def test_a_coarse_touch_of_another_campaign_hides_no_gap() -> None:
