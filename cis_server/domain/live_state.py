@@ -209,7 +209,9 @@ class DecisionOption:
     """One thing that could have been chosen."""
 
     choice: str
-    """A channel, channels joined by commas, or the UTC start of a window as ISO text."""
+    """A channel, channels joined by commas, or the UTC start of a window as ISO text.
+
+    Of a window under way it is the start of the whole window, which a rerun names again."""
     propensity: float
     best: bool = False
     """Whether it would have been taken without exploration."""

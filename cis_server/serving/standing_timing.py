@@ -2,9 +2,9 @@
 
 Between two moments at which something happens (a window begins or has too little left, the day
 turns, the pattern runs out) an answer about no lead in particular changes in nothing but where a
-window under way begins, which instant is drawn from the first window, and the decision's id. So it
-is worked out once and holds until the next such moment; `timing.timing_answer` is what it must
-equal at every instant in between.
+window under way begins, which instant is drawn from the first window, and the number drawn into the
+decision's id. So it is worked out once and holds until the next such moment; `timing.timing_answer`
+is what it must equal at every instant in between.
 
 The order of windows holds meanwhile: waiting costs every window that has not begun the same factor,
 so that only one under way, whose delay stays 0, can be overtaken; when is solved for.
@@ -68,8 +68,7 @@ class TimingMoments:
     zone: LeadZone
     ids: DecisionIds
     later_parts: bytes
-    """Of the decision's identity, framed: what stands between the drawn number and the start of the
-    first window, and that start where it does not follow the clock."""
+    """Of the decision's identity, framed: what stands behind the drawn number."""
 
     def holds(self, now: dt.datetime) -> bool:
         """Whether the answer may be given at `now`."""
@@ -83,10 +82,7 @@ class TimingMoments:
             local_start = now.astimezone(self.zone.zone).isoformat(timespec="seconds")
             if self.under_way == 0:
                 first = Slot(now, first.end, first.nominal_start, first.cell)
-        parts = frame(str(draws.random())) + self.later_parts
-        if first is not self.first:
-            parts += frame(first.start.isoformat())
-        identity = self.ids.of_framed(parts)
+        identity = self.ids.of_framed(frame(str(draws.random())) + self.later_parts)
         return TimingMoment(identity, inside(first, draws), start, local_start)
 
 
@@ -163,7 +159,7 @@ def standing_timing(
                 request.campaign_id or "",
                 str(request.touch_number or 0),
                 model.model_version,
-                *(() if place == 0 else (slots[0].start.isoformat(),)),
+                slots[0].nominal_start.isoformat(),
             ),
         ),
     )

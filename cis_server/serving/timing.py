@@ -156,7 +156,7 @@ def timing_answer(
         request.campaign_id or "",
         str(request.touch_number or 0),
         model.model_version,
-        first.start.isoformat(),
+        slots[0].nominal_start.isoformat(),
     )
     answer = TimingAnswer(
         best_days=channel_plan.best_days,
@@ -175,7 +175,7 @@ def timing_answer(
     )
     if share <= 0.0:
         return answer, None
-    return answer, _decision(answer, request, options, now)
+    return answer, _decision(answer, slots[0], request, options, now)
 
 
 def slot_choices(
@@ -302,7 +302,9 @@ def _explored(
     )
     propensities = [*choice.propensities, *([0.0] * (len(slots) - len(arms)))]
     options = [
-        DecisionOption(choice=slot.start.isoformat(), propensity=propensity, best=index == 0)
+        DecisionOption(
+            choice=slot.nominal_start.isoformat(), propensity=propensity, best=index == 0
+        )
         for index, (slot, propensity) in enumerate(zip(arms, choice.propensities, strict=True))
     ]
     if choice.index:
@@ -332,21 +334,26 @@ def inside(slot: Slot, draws: Draws) -> dt.datetime:
     window comes nearer; only when that place has passed is it drawn from what is left.
     """
     at = draws.random()
-    for start in (slot.nominal_start, slot.start):
-        seconds = int((slot.end - start).total_seconds() * at)
-        instant = start + dt.timedelta(seconds=seconds)
-        if instant >= slot.start:
-            return instant
-    return slot.start
+    instant = _at(slot.nominal_start, slot.end, at)
+    if instant >= slot.start:
+        return instant
+    left = slot.start
+    if left.microsecond:
+        left = left.replace(microsecond=0) + dt.timedelta(seconds=1)
+    return _at(left, slot.end, at)
+
+
+def _at(start: dt.datetime, end: dt.datetime, share: float) -> dt.datetime:
+    return start + dt.timedelta(seconds=int((end - start).total_seconds() * share))
 
 
 def _decision(
     answer: TimingAnswer,
+    first: Slot,
     request: TimingRequest,
     options: Sequence[DecisionOption],
     now: dt.datetime,
 ) -> DecisionRecord:
-    first = answer.windows[0]
     context = {
         "channel": request.channel,
         "campaign_id": request.campaign_id,
@@ -359,8 +366,8 @@ def _decision(
         lead_id=request.lead_id,
         kind="timing",
         decided_at=now,
-        choice=first.start.isoformat(),
-        propensity=first.propensity,
+        choice=first.nominal_start.isoformat(),
+        propensity=answer.propensity,
         options=tuple(options),
         context={key: value for key, value in context.items() if value is not None},
         model_version=answer.model.model_version,

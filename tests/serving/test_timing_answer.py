@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from serving_fakes import NOW, day_rates, hour_rates, when_pattern
 
 from cis_server.domain.clients import CampaignRecord, ClientPolicy, ClientRecord
+from cis_server.domain.live_state import DecisionRecord
 from cis_server.domain.local_time import local_clock
 from cis_server.domain.model_info import DEFAULT_MODEL
 from cis_server.domain.patterns import ChannelTiming, SequenceGap, WeekSurface, WhenPattern
@@ -501,6 +502,36 @@ def test_the_same_lead_and_touch_get_the_same_answer() -> None:
     assert other_lead.decision_id != first.decision_id
     later = ask(timezone="UTC", now=NOW + dt.timedelta(hours=6))
     assert later.next_send_time == first.next_send_time
+
+
+def test_a_rerun_within_the_window_is_the_same_decision() -> None:
+    curious = ClientRecord(client_id="acme", policy=ClientPolicy(exploration_share=0.3))
+    under_way = dt.datetime(2026, 3, 3, 9, 20, 7, 512, tzinfo=dt.UTC)
+
+    def decided(lead: str, now: dt.datetime) -> DecisionRecord:
+        request = TimingRequest(client_id="acme", lead_id=lead, timezone="UTC", channel="email")
+        draws = SeededDraws(lead)
+        answer, record = timing_answer(
+            DEFAULT_TIMING, request, curious, None, DEFAULT_MODEL, now, draws
+        )
+        assert record is not None
+        assert answer.windows[0].start >= now
+        return record
+
+    leads = [f"lead-{i}" for i in range(40)]
+    once = [decided(lead, under_way) for lead in leads]
+    again = [decided(lead, under_way + dt.timedelta(seconds=30)) for lead in leads]
+    assert [record.decision_id for record in once] == [record.decision_id for record in again]
+    assert [record.choice for record in once] == [record.choice for record in again]
+    assert "2026-03-03T09:00:00+00:00" in {record.choice for record in once}
+
+
+def test_the_send_time_is_a_whole_second_that_has_not_passed() -> None:
+    under_way = dt.datetime(2026, 3, 3, 9, 20, 7, 512, tzinfo=dt.UTC)
+    for lead in range(200):
+        at = ask(now=under_way, timezone="UTC", lead_id=f"lead-{lead}").next_send_time
+        assert at.microsecond == 0
+        assert at >= under_way
 
 
 def test_without_a_lead_every_decision_has_its_own_id() -> None:
