@@ -87,8 +87,8 @@ Global___RateBasis: _TypeAlias = RateBasis  # noqa: Y015
 
 @_typing.final
 class GetTimingRequest(_message.Message):
-    """Request of GetTiming. The zone comes from `timezone`, else from `lead_id`, else from the place,
-    else from the campaign, else from the client.
+    """Request of GetTiming. The zone comes from `timezone`, else from `lead_id` (the lead's zone, else
+    its place), else from the place, else from the campaign, else from the client.
     """
 
     DESCRIPTOR: _descriptor.Descriptor

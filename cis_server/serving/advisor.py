@@ -179,7 +179,9 @@ class Advisor:
     def timing_of_lead(
         self, request: TimingRequest, timeout_seconds: float = LEAD_SECONDS
     ) -> TimingAnswer:
-        """`timing` for the stored lead `request.lead_id` names; what the request says goes first.
+        """`timing` for the stored lead `request.lead_id` names.
+
+        What the request says goes first, save that the lead's place comes before the request's.
 
         Raises:
             NotFound: there is no such client or lead.
@@ -392,7 +394,7 @@ def completed_timing(request: TimingRequest, stored: StoredLead) -> TimingReques
     return replace(
         request,
         timezone=request.timezone or lead.timezone,
-        places=request.places or places_of(lead),
+        places=(*places_of(lead), *request.places),
         campaign_id=request.campaign_id or stored.campaign_id,
         touch_number=request.touch_number or len(touches) + 1,
         last_touch_time=request.last_touch_time or _last(touches),

@@ -36,7 +36,7 @@ from cis_server.serving.decisions import DecisionLog
 from cis_server.serving.health import HealthWarnings, WarningKind
 from cis_server.serving.scoring_answers import scored_batch, scored_lead
 from cis_server.serving.store import SnapshotStore
-from cis_server.serving.timing import TimingRequest
+from cis_server.serving.timing import Place, TimingRequest
 
 GOOD = {"data_quality": 0.1, "authority": 0.4, "company_fit": 0.2, "timing": 0.2, "risk": 0.1}
 LEAD = Lead(
@@ -214,6 +214,20 @@ def test_a_stored_lead_brings_zone_touches_and_tier(world: SimpleNamespace) -> N
     assert world.leads.timeouts == [0.25, 0.25]
     with pytest.raises(NotFound):
         world.advisor.timing_of_lead(TimingRequest(client_id="acme", lead_id="nobody"))
+
+
+def test_the_zone_of_a_stored_lead_comes_before_the_place_asked_for(world: SimpleNamespace) -> None:
+    asked = TimingRequest(client_id="acme", lead_id="lead-1", places=(Place(country="Japan"),))
+
+    def zone(stored: Lead, **request: str) -> str:
+        world.leads.leads["lead-1"] = StoredLead(lead=stored)
+        return world.advisor.timing_of_lead(replace(asked, **request)).timezone
+
+    nowhere = Lead(lead_id="lead-1")
+    assert zone(replace(LEAD, timezone="Asia/Seoul"), timezone="Europe/Rome") == "Europe/Rome"
+    assert zone(replace(LEAD, timezone="Asia/Seoul")) == "Asia/Seoul"
+    assert zone(LEAD) == "Australia/Sydney"
+    assert zone(nowhere) == "Asia/Tokyo"
 
 
 def test_a_campaign_counts_its_own_touches(world: SimpleNamespace) -> None:
