@@ -18,6 +18,7 @@ from cis_server.domain.vocabulary import PatternType, Verdict
 from cis_server.domain.what_pattern import PainPointRate, WhatPattern
 from cis_server.serving.answers import PromptLine
 from cis_server.serving.content import EMAIL, by_verdict, length_advice
+from cis_server.serving.gaps import gap_before
 from cis_server.stats.confidence import BLENDED_FROM, LEARNED_FROM, blend_weight, confidence
 
 DEFAULT_LINES: Final = 12
@@ -102,10 +103,21 @@ class _Speaker:
         return self._draft(rank, key, text, estimate, figures or {}, estimate.sample, own)
 
     def counted(
-        self, rank: int, key: str, text: str, figures: Mapping[str, float], sample: int
+        self,
+        rank: int,
+        key: str,
+        text: str,
+        figures: Mapping[str, float],
+        sample: int,
+        sure: float | None = None,
     ) -> _Draft:
-        """A line about something other than a rate, told from `sample` observations."""
-        return self._draft(rank, key, text, None, figures, sample, _sure(sample))
+        """A line about something other than a rate, told from `sample` observations.
+
+        `sure` is its confidence; None: half of the sample counts as converted, with which it is the
+        effective one.
+        """
+        own = confidence(sample, sample // 2) if sure is None else sure
+        return self._draft(rank, key, text, None, figures, sample, own)
 
     def flag(
         self, rank: int, key: str, subject: str, effect: FlagEffect | None, name: str
@@ -236,7 +248,7 @@ def _timing(pattern: WhenPattern | None, channel: str | None) -> Iterator[_Draft
         return
     say = _Speaker(PatternType.WHEN, pattern.envelope)
     yield from _peak_line(say, pattern)
-    yield from _gap_line(say, pattern.sequence_gaps)
+    yield from _gap_line(say, pattern.sequence_gaps, blend_weight(pattern.envelope.confidence))
     days, hours = pattern.best_days, pattern.best_hours
     for timing in pattern.by_channel:
         if timing.channel == channel:
@@ -266,15 +278,22 @@ def _peak_line(say: _Speaker, pattern: WhenPattern) -> Iterator[_Draft]:
     )
 
 
-def _gap_line(say: _Speaker, gaps: Sequence[SequenceGap]) -> Iterator[_Draft]:
-    learned = [gap for gap in gaps if gap.learned and _sure(gap.sample) >= BLENDED_FROM]
-    if not learned:
+def _gap_line(say: _Speaker, gaps: Sequence[SequenceGap], share: float) -> Iterator[_Draft]:
+    """The gaps that a plan would have, not what was learned: no plan goes below `MIN_GAP`."""
+    told = [gap for gap in gaps if gap.learned and _sure_of_gap(gap) >= BLENDED_FROM]
+    if not told or share <= 0.0:
         return
-    parts = [f"{_number(gap.gap_days)} before touch {gap.to_touch}" for gap in learned]
-    figures = {f"touch_{gap.from_touch}_to_{gap.to_touch}_days": gap.gap_days for gap in learned}
-    least = min(gap.sample for gap in learned)
+    days = {gap.to_touch: gap_before(gap.to_touch, gaps, share).days for gap in told}
+    parts = [f"{_number(days[gap.to_touch])} before touch {gap.to_touch}" for gap in told]
+    figures = {f"touch_{g.from_touch}_to_{g.to_touch}_days": days[g.to_touch] for g in told}
     text = f"Best gaps in days: {', '.join(parts)}"
-    yield say.counted(_CLASSIC, "sequence_gaps", text, figures, least)
+    sample, sure = min(gap.sample for gap in told), min(map(_sure_of_gap, told))
+    yield say.counted(_CLASSIC, "sequence_gaps", text, figures, sample, sure)
+
+
+def _sure_of_gap(gap: SequenceGap) -> float:
+    converted = sum(rate.estimate.converted for rate in gap.rates)
+    return confidence(gap.sample, min(converted, gap.sample))
 
 
 def _clock_line(
@@ -331,11 +350,6 @@ def _multi_channel_line(say: _Speaker, pattern: HowPattern) -> Iterator[_Draft]:
     text += f"{_percent(block.single)} over one"
     figures = {"single_channel_rate": block.single.adjusted_rate}
     yield say.rated(_FURTHER, "multi_channel_lift", text, block.multi, figures)
-
-
-def _sure(sample: int) -> float:
-    """Confidence of what is no rate: with half of a sample converted it is the effective one."""
-    return confidence(sample, sample // 2)
 
 
 def _percent(estimate: RateEstimate) -> str:

@@ -10,6 +10,7 @@ from cis_server.domain.envelope import FlagEffect
 from cis_server.domain.patterns import (
     ConversionTiming,
     FirstTouch,
+    GapRate,
     HowPattern,
     MultiChannelLift,
     SequenceGap,
@@ -152,6 +153,10 @@ def full_when_pattern() -> WhenPattern:
                 max_days=5.0,
                 sample=400,
                 learned=True,
+                rates=(
+                    GapRate(gap_days_min=2, gap_days_max=2, estimate=rate(15, 200)),
+                    GapRate(gap_days_min=3, gap_days_max=5, estimate=rate(40, 200)),
+                ),
             ),
         ),
     )

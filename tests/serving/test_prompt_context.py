@@ -15,12 +15,14 @@ from full_patterns import (
     pain,
     what_pattern,
 )
-from serving_fakes import sequence
+from serving_fakes import rate, sequence, when_pattern
 
-from cis_server.domain.patterns import SequencePatterns
+from cis_server.domain.patterns import GapRate, SequenceGap, SequencePatterns
 from cis_server.domain.vocabulary import PatternType
 from cis_server.domain.what_pattern import PainPoints
+from cis_server.serving.gaps import gap_before
 from cis_server.serving.prompt_context import PromptPatterns, band, prompt_lines
+from cis_server.stats.confidence import blend_weight, confidence
 
 FULL = PromptPatterns(what=what_pattern(), when=full_when_pattern(), how=full_how_pattern())
 CLASSIC = [
@@ -131,6 +133,41 @@ def test_nothing_is_advised_against_on_fewer_than_thirty() -> None:
     assert avoided(29, 10) == []
     assert len(avoided(30, 10)) == 2
     assert avoided(200, 30)[0].startswith('Avoid the pain point "cost": only ')
+
+
+def gap(days: float, *rates: tuple[int, int]) -> SequenceGap:
+    """A learned gap before the second touch; rates as (converted, sent)."""
+    return SequenceGap(
+        from_touch=1,
+        to_touch=2,
+        gap_days=days,
+        min_days=days,
+        max_days=days,
+        sample=sum(n for _, n in rates),
+        learned=True,
+        rates=tuple(
+            GapRate(gap_days_min=i, gap_days_max=i, estimate=rate(k, n))
+            for i, (k, n) in enumerate(rates)
+        ),
+    )
+
+
+@pytest.mark.parametrize("sure", [0.6, 0.9])
+def test_gaps_are_those_that_a_plan_would_have(sure: float) -> None:
+    gaps = (gap(1.0, (60, 500), (40, 500)),)
+    pattern = when_pattern(gaps=gaps, confidence=sure)
+    (line,) = (x for x in prompt_lines(PromptPatterns(when=pattern), None, 50) if "gaps" in x.key)
+    assert line.text.startswith("Best gaps in days: 2 before touch 2 ")
+    planned = gap_before(2, gaps, blend_weight(sure)).days
+    assert line.figures == {"touch_1_to_2_days": planned}
+
+
+def test_a_gap_with_few_conversions_is_not_told() -> None:
+    few = PromptPatterns(when=when_pattern(gaps=(gap(4.0, (2, 150), (0, 850)),)))
+    assert not [text for text in texts(few) if "gaps" in text], "2 of 1000"
+    some = PromptPatterns(when=when_pattern(gaps=(gap(4.0, (4, 150), (0, 850)),)))
+    (told,) = (x for x in prompt_lines(some, None, 50) if x.key == "sequence_gaps")
+    assert told.confidence == confidence(1000, 4)
 
 
 def test_only_verdicts_speak() -> None:
