@@ -14,11 +14,13 @@ from typing import Final
 from cis_server.domain.envelope import Envelope, FlagEffect
 from cis_server.domain.patterns import HowPattern, SequenceGap, WhenPattern
 from cis_server.domain.rates import RateEstimate, SegmentRate
-from cis_server.domain.vocabulary import PatternType, Verdict
+from cis_server.domain.vocabulary import PatternType, Source, Verdict
 from cis_server.domain.what_pattern import PainPointRate, WhatPattern
 from cis_server.serving.answers import PromptLine
 from cis_server.serving.content import EMAIL, by_verdict, length_advice
 from cis_server.serving.gaps import gap_before
+from cis_server.serving.send_hours import send_hours
+from cis_server.serving.timing_plan import TimingPlan
 from cis_server.stats.confidence import BLENDED_FROM, LEARNED_FROM, blend_weight, confidence
 
 DEFAULT_LINES: Final = 12
@@ -247,14 +249,20 @@ def _timing(pattern: WhenPattern | None, channel: str | None) -> Iterator[_Draft
     if pattern is None:
         return
     say = _Speaker(PatternType.WHEN, pattern.envelope)
+    plan = TimingPlan(pattern, blend_weight(pattern.envelope.confidence), Source.LEARNED)
     yield from _peak_line(say, pattern)
-    yield from _gap_line(say, pattern.sequence_gaps, blend_weight(pattern.envelope.confidence))
+    yield from _gap_line(say, plan.gaps, plan.share)
     days, hours = pattern.best_days, pattern.best_hours
     for timing in pattern.by_channel:
         if timing.channel == channel:
             days, hours = timing.best_days or days, timing.best_hours or hours
-    yield from _clock_line(say, "best_days", ((d.day.capitalize(), d.segment) for d in days))
-    yield from _clock_line(say, "best_hours", ((f"{h.hour}:00", h.segment) for h in hours))
+    # A time at which nothing may be sent is no advice, however well it does.
+    allowed = send_hours(channel, None, plan.channel(channel).learned_days)
+    open_hours = {hour for hour, _, _ in allowed.by_hour()}
+    by_day = ((d.day.capitalize(), d.segment) for d in days if d.day_of_week in allowed.days)
+    yield from _clock_line(say, "best_days", by_day)
+    by_hour = ((f"{h.hour}:00", h.segment) for h in hours if h.hour in open_hours)
+    yield from _clock_line(say, "best_hours", by_hour)
     spread = pattern.conversion_timing
     if spread and spread.median_days_to_convert is not None:
         median = spread.median_days_to_convert

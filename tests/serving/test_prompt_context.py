@@ -170,6 +170,27 @@ def test_a_gap_with_few_conversions_is_not_told() -> None:
     assert told.confidence == confidence(1000, 4)
 
 
+def test_a_time_at_which_the_channel_may_not_be_used_is_not_advised() -> None:
+    pattern = when_pattern(
+        days={6: (200, 800), 2: (90, 800)},
+        hours={20: (200, 800), 14: (150, 800), 10: (120, 800)},
+        winning_days=frozenset({2, 6}),
+    )
+    winning = tuple(
+        replace(hour, segment=replace(hour.segment, verdict=WIN)) for hour in pattern.best_hours
+    )
+    patterns = PromptPatterns(when=replace(pattern, best_hours=winning))
+
+    def times(channel: str | None) -> list[str]:
+        said = (re.search(r"lead's clock: ([\w:]+),", text) for text in texts(patterns, channel))
+        return [found[1] for found in said if found]
+
+    assert times("email") == ["Tuesday", "10:00"]
+    assert times("linkedin") == ["Tuesday", "10:00"]
+    assert times("voice") == ["Saturday", "14:00"], "no window of its own: business hours"
+    assert times(None) == ["Saturday", "14:00"]
+
+
 def test_only_verdicts_speak() -> None:
     said = " ".join(texts(FULL))
     for silent in ("quality", "worth a look", "roi focused", "first name", "linkedin does"):
