@@ -136,13 +136,24 @@ class _Speaker:
             f"{subject} {change} the conversion rate {effect.lift:.2f}-fold: "
             f"{_percent(effect.present)} with it, {_percent(effect.absent)} without"
         )
-        sample = effect.present.sample + effect.absent.sample
-        sure = min(
-            confidence(side.sample, min(side.converted, side.sample))
-            for side in (effect.present, effect.absent)
-        )
         figures = {f"{name}_lift": effect.lift, f"{name}_absent_rate": effect.absent.adjusted_rate}
-        yield self._draft(rank, key, text, effect.present, figures, sample, sure)
+        yield self.compared(rank, key, text, effect.present, effect.absent, figures)
+
+    def compared(
+        self,
+        rank: int,
+        key: str,
+        text: str,
+        estimate: RateEstimate,
+        other: RateEstimate,
+        figures: Mapping[str, float],
+    ) -> _Draft:
+        """A line about one rate against another: both samples, and as sure as the weaker one."""
+        sure = min(
+            confidence(side.sample, min(side.converted, side.sample)) for side in (estimate, other)
+        )
+        sample = estimate.sample + other.sample
+        return self._draft(rank, key, text, estimate, figures, sample, sure)
 
     def _draft(
         self,
@@ -357,7 +368,7 @@ def _multi_channel_line(say: _Speaker, pattern: HowPattern) -> Iterator[_Draft]:
     text += f": {_percent(block.multi)} of leads convert over several, "
     text += f"{_percent(block.single)} over one"
     figures = {"single_channel_rate": block.single.adjusted_rate}
-    yield say.rated(_FURTHER, "multi_channel_lift", text, block.multi, figures)
+    yield say.compared(_FURTHER, "multi_channel_lift", text, block.multi, block.single, figures)
 
 
 def _percent(estimate: RateEstimate) -> str:

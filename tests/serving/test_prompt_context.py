@@ -20,6 +20,7 @@ from serving_fakes import rate, sequence, when_pattern
 from cis_server.domain.patterns import GapRate, SequenceGap, SequencePatterns
 from cis_server.domain.vocabulary import PatternType
 from cis_server.domain.what_pattern import PainPoints
+from cis_server.serving.answers import PromptLine
 from cis_server.serving.gaps import gap_before
 from cis_server.serving.prompt_context import PromptPatterns, band, prompt_lines
 from cis_server.stats.confidence import blend_weight, confidence
@@ -189,6 +190,21 @@ def test_a_time_at_which_the_channel_may_not_be_used_is_not_advised() -> None:
     assert times("linkedin") == ["Tuesday", "10:00"]
     assert times("voice") == ["Saturday", "14:00"], "no window of its own: business hours"
     assert times(None) == ["Saturday", "14:00"]
+
+
+def several_against_one(single: tuple[int, int], multi: tuple[int, int]) -> list[PromptLine]:
+    how = full_how_pattern()
+    assert how.multi_channel_lift is not None
+    lift = replace(how.multi_channel_lift, single=rate(*single), multi=rate(*multi))
+    lines = prompt_lines(PromptPatterns(how=replace(how, multi_channel_lift=lift)), None, 50)
+    return [line for line in lines if line.key == "multi_channel_lift"]
+
+
+def test_several_channels_against_one_are_as_sure_as_the_weaker_side() -> None:
+    (line,) = several_against_one((9, 60), (500, 5000))
+    assert line.sample_size == 5060
+    assert line.confidence == confidence(60, 9)
+    assert "(n = 5060, medium confidence)" in line.text
 
 
 def test_only_verdicts_speak() -> None:
