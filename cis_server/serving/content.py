@@ -130,7 +130,8 @@ def length_advice(pattern: WhatPattern | None, channel: str | None, share: float
 
     Returns:
         The best length and the good range, both unset where length was found to make no difference,
-        and the default ones where it was not looked at.
+        and the default ones where it was not looked at. The range of a blend is unset where the
+        learned or the default length has none.
     """
     name = channel or EMAIL
     default = DEFAULT_LENGTHS.get(name)
@@ -148,13 +149,17 @@ def length_advice(pattern: WhatPattern | None, channel: str | None, share: float
         verdict=learned.verdict,
         estimate=estimate,
     )
-    if default is None or optimal is None or default.unit != learned.unit:
+    if share >= 1.0 or default is None or optimal is None or default.unit != learned.unit:
         return advice
+    blended = _mix(optimal, default.optimal, share)
+    low, high = learned.range_min, learned.range_max
+    measured = low is not None and high is not None and low <= blended <= high
     return replace(
         advice,
-        optimal=_mix(optimal, default.optimal, share),
-        range_min=_mix(learned.range_min, default.range_min, share),
-        range_max=_mix(learned.range_max, default.range_max, share),
+        optimal=blended,
+        range_min=_mix_if_both(low, default.range_min, share),
+        range_max=_mix_if_both(high, default.range_max, share),
+        estimate=estimate if measured else None,
     )
 
 
@@ -236,10 +241,13 @@ def _best_bin(length: OptimalLength) -> LengthBin | None:
     return max(winning or length.bins, key=lambda part: part.estimate.low, default=None)
 
 
-def _mix(learned: int | None, default: int | None, share: float) -> int | None:
-    if learned is None or default is None:
-        return learned if learned is not None else default
+def _mix(learned: int, default: int, share: float) -> int:
     return round(share * learned + (1.0 - share) * default)
+
+
+def _mix_if_both(learned: int | None, default: int | None, share: float) -> int | None:
+    # One range alone need not hold a length between the learned and the default one.
+    return None if learned is None or default is None else _mix(learned, default, share)
 
 
 def _personalization(effects: Mapping[str, FlagEffect]) -> tuple[PersonalizationEffect, ...]:

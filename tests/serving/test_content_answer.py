@@ -104,6 +104,25 @@ def test_in_between_the_length_is_a_blend() -> None:
     pattern = what_pattern(lengths={"email": length(95, 90, 110)})
     advice = content_answer(pattern, None, model).optimal_length
     assert figures(advice) == (85, 70, 105, "words")
+    assert advice.estimate is None, "85 words were not measured, 90 to 110 were"
+    pattern = what_pattern(lengths={"email": length(80, 60, 90)})
+    advice = content_answer(pattern, None, model).optimal_length
+    assert figures(advice) == (78, 55, 95, "words")
+    assert advice.estimate == rate(90, 1000), "78 words are among the 60 to 90 of this rate"
+
+
+@pytest.mark.parametrize("share", [0.05, 0.5, 0.95])
+@pytest.mark.parametrize("channel", ["email", "linkedin"])
+@pytest.mark.parametrize("learned", [(100, 90, 120), (100, None, None), (20, 10, 30)])
+def test_a_blended_length_never_lies_outside_its_range(
+    channel: str, learned: tuple[int, int | None, int | None], share: float
+) -> None:
+    pattern = what_pattern(lengths={channel: length(*learned)})
+    best, low, high, _ = figures(length_advice(pattern, channel, share))
+    assert best is not None
+    assert low is None or low <= best
+    assert high is None or best <= high
+    assert (low is None) == (high is None)
 
 
 @pytest.mark.parametrize(
