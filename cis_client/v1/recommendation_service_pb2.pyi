@@ -766,18 +766,20 @@ class LengthAdvice(_message.Message):
     VERDICT_FIELD_NUMBER: _builtins.int
     ESTIMATE_FIELD_NUMBER: _builtins.int
     optimal: _builtins.int
-    """Best length in `unit`. Unset when length makes no difference or is not learned."""
+    """Best length in `unit`. Unset when length makes no difference or is not learned; the default
+    length where `model` says that the whole answer is the defaults.
+    """
     range_min: _builtins.int
-    """Lower end of the good range, in `unit`."""
+    """Lower end of the good range, in `unit`. Unset when not known."""
     range_max: _builtins.int
-    """Upper end of the good range, in `unit`."""
+    """Upper end of the good range, in `unit`. Unset when not known."""
     unit: _builtins.str
     """`words`, or `characters` for sms."""
     verdict: _core_pb2.Verdict.ValueType
     """What the evidence says of the best bin; UNDECIDED means no difference was found."""
     @_builtins.property
     def estimate(self) -> _core_pb2.RateEstimate:
-        """Rate of the best bin."""
+        """Rate of the best bin. Unset where `optimal` lies outside it, or nothing was learned."""
 
     def __init__(
         self,

@@ -129,15 +129,17 @@ def length_advice(pattern: WhatPattern | None, channel: str | None, share: float
         share: share of learning, 0..1, in a blend of learned and default length.
 
     Returns:
-        The best length and the good range, both unset where length was found to make no difference,
-        and the default ones where it was not looked at. The range of a blend is unset where the
-        learned or the default length has none.
+        The best length and the good range: the default ones where nothing was learned, both unset
+        where something was but no best length. The range of a blend is unset where the learned or
+        the default length has none.
     """
     name = channel or EMAIL
     default = DEFAULT_LENGTHS.get(name)
-    learned = pattern.optimal_length.get(name) if pattern is not None and share > 0.0 else None
-    if learned is None:
+    if pattern is None or share <= 0.0:
         return _default_length(default)
+    learned = pattern.optimal_length.get(name)
+    if learned is None:
+        return replace(_NO_LENGTH, unit=default.unit if default is not None else _NO_LENGTH.unit)
     optimal = learned.optimal_chars if learned.unit == "characters" else learned.optimal_words
     best = _best_bin(learned)
     estimate = best.estimate if best is not None else None

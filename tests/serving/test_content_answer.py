@@ -83,9 +83,20 @@ def test_a_length_that_makes_no_difference_is_not_advised() -> None:
     assert advice.verdict is OPEN
 
 
-def test_a_length_that_was_not_looked_at_is_the_default() -> None:
-    answer = content_answer(what_pattern(), "sms", MODEL)
-    assert figures(answer.optimal_length) == (120, None, None, "characters")
+@pytest.mark.parametrize("source", [Source.LEARNED, Source.BLENDED])
+@pytest.mark.parametrize(
+    ("channel", "unit"), [(None, "words"), ("sms", "characters"), ("voice", "words")]
+)
+def test_a_default_length_is_not_given_as_learned(
+    channel: str | None, unit: str, source: Source
+) -> None:
+    model = replace(MODEL, source=source, confidence=0.6)
+    answer = content_answer(what_pattern(lengths={}), channel, model)
+    assert figures(answer.optimal_length) == (None, None, None, unit)
+    assert answer.optimal_length.verdict is OPEN
+
+
+def test_a_length_in_characters_is_given_in_characters() -> None:
     characters = OptimalLength(
         optimal_words=None,
         optimal_chars=140,
