@@ -36,7 +36,7 @@ class NotFound(CisError):  # noqa: N818
     """Something named by the caller does not exist.
 
     Attributes:
-        kind: what was looked for ("client", "lead", "run", "pattern", "model").
+        kind: what was looked for ("client", "campaign", "lead", "run", "pattern", "model").
         name: the id that was asked for.
     """
 

@@ -121,7 +121,9 @@ class GetTimingRequest(_message.Message):
     city: _builtins.str
     """City. Range: at most 200 characters. Unset: unknown."""
     campaign_id: _builtins.str
-    """Campaign whose work hours and days bound the windows. Range: 1..128 characters. Unset: none."""
+    """Campaign whose work hours and days bound the windows; NOT_FOUND when it is not known. Range:
+    1..128 characters. Unset: the stored lead's, else none.
+    """
     channel: _builtins.str
     """Channel of the touch. Range: `[a-z][a-z0-9_]{0,31}`. Unset: all channels together."""
     touch_number: _builtins.int
@@ -493,7 +495,9 @@ class GetChannelsRequest(_message.Message):
     lead_id: _builtins.str
     """A stored lead: its tier, contact data and suppression count. Range: 1..128 characters."""
     campaign_id: _builtins.str
-    """Campaign whose allocation counts. Range: 1..128 characters. Unset: no allocation."""
+    """Campaign whose allocation counts; NOT_FOUND when it is not known. Range: 1..128 characters.
+    Unset: the stored lead's, else no allocation.
+    """
     @_builtins.property
     def available_channels(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Channels the caller can use. Range: at most 32, each `[a-z][a-z0-9_]{0,31}`. Empty: all."""
@@ -943,7 +947,9 @@ class GetSequenceRequest(_message.Message):
     tier: _core_pb2.Tier.ValueType
     """A tier."""
     campaign_id: _builtins.str
-    """Campaign whose allocation, work hours and days count. Range: 1..128 characters. Unset: none."""
+    """Campaign whose allocation, work hours and days count; NOT_FOUND when it is not known. Range:
+    1..128 characters. Unset: the stored lead's, else none.
+    """
     touch_count: _builtins.int
     """Touches to plan. Range: 1..20. Unset: one more than the mean touches to convert, else 6."""
     timezone: _builtins.str

@@ -87,7 +87,9 @@ class ScoreLeadRequest(_message.Message):
     lead_id: _builtins.str
     """A stored lead. Range: 1..128 characters."""
     campaign_id: _builtins.str
-    """Campaign whose ideal customer profile counts. Range: 1..128 characters. Unset: the client's."""
+    """Campaign whose ideal customer profile counts. Range: 1..128 characters. Unset, or not known:
+    the client's.
+    """
     persist: _builtins.bool
     """Whether to store the score with the lead, which must be stored already. The lead's status is
     left alone, save NEW and ENRICHED, which become SCORED.
@@ -151,7 +153,9 @@ class BatchScoreLeadsRequest(_message.Message):
     client_id: _builtins.str
     """The client. Required. Range: 1..128 characters."""
     campaign_id: _builtins.str
-    """Campaign whose ideal customer profile counts. Range: 1..128 characters. Unset: the client's."""
+    """Campaign whose ideal customer profile counts. Range: 1..128 characters. Unset, or not known:
+    the client's.
+    """
     persist: _builtins.bool
     """Whether to store the scores with the leads, which must be stored already."""
     view: Global___LeadScoreView.ValueType
@@ -348,7 +352,9 @@ class ScoreTableRequest(_message.Message):
     client_id: _builtins.str
     """The client. Required in the first message. Range: 1..128 characters."""
     campaign_id: _builtins.str
-    """Campaign whose ideal customer profile counts. Range: 1..128 characters. Unset: the client's."""
+    """Campaign whose ideal customer profile counts. Range: 1..128 characters. Unset, or not known:
+    the client's.
+    """
     arrow_ipc: _builtins.bytes
     """The next bytes of one Arrow IPC stream, cut anywhere. Its columns are named as the fields of
     Lead, `lead_id` is required; absent ones are unknown. A column of another name is an attribute

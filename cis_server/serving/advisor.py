@@ -151,7 +151,7 @@ class Advisor:
         """When to contact a lead.
 
         Raises:
-            NotFound: there is no such client.
+            NotFound: there is no such client or campaign.
         """
         client = self._store.client(request.client_id)
         resident, usable, model = self._pattern(request.client_id, PatternType.WHEN)
@@ -184,7 +184,7 @@ class Advisor:
         What the request says goes first, save that the lead's place comes before the request's.
 
         Raises:
-            NotFound: there is no such client or lead.
+            NotFound: there is no such client, lead or named campaign.
             StoreUnavailable: the lead could not be read in time.
         """
         stored = self._stored_lead(request.client_id, request.lead_id or "", timeout_seconds)
@@ -194,7 +194,7 @@ class Advisor:
         """Through which channel to contact a lead.
 
         Raises:
-            NotFound: there is no such client.
+            NotFound: there is no such client or campaign.
         """
         client = self._store.client(request.client_id)
         resident, usable, model = self._pattern(request.client_id, PatternType.HOW)
@@ -224,7 +224,7 @@ class Advisor:
         """`channels` for the stored lead `request.lead_id` names, scored as of now.
 
         Raises:
-            NotFound: there is no such client or lead.
+            NotFound: there is no such client, lead or named campaign.
             StoreUnavailable: the lead could not be read in time.
         """
         stored = self._stored_lead(request.client_id, request.lead_id or "", timeout_seconds)
@@ -240,7 +240,7 @@ class Advisor:
         """A plan of touches for a tier, or for a lead that is given and scored as of now.
 
         Raises:
-            NotFound: there is no such client.
+            NotFound: there is no such client or campaign.
         """
         client = self._store.client(request.client_id)
         if request.lead is not None and request.tier is None:
@@ -276,7 +276,7 @@ class Advisor:
         """`sequence` for the stored lead `request.lead_id` names, scored as of now.
 
         Raises:
-            NotFound: there is no such client or lead.
+            NotFound: there is no such client, lead or named campaign.
             StoreUnavailable: the lead could not be read in time.
         """
         stored = self._stored_lead(request.client_id, request.lead_id or "", timeout_seconds)
@@ -384,7 +384,9 @@ class Advisor:
         found = self.stored_leads(client_id, (lead_id,), timeout_seconds).get(lead_id)
         if found is None:
             raise NotFound("lead", lead_id)
-        return found
+        # Leads may be stored with a campaign that was never described; nobody named that here.
+        known = found.campaign_id in self._store.client(client_id).campaigns
+        return found if known else replace(found, campaign_id=None)
 
 
 def completed_timing(request: TimingRequest, stored: StoredLead) -> TimingRequest:

@@ -156,7 +156,7 @@ def scoring_context(
         as_of: the moment whose knowledge counts; None: now. Its date in UTC is used.
     """
     weights, info = weights_in_force(client, now, database_away=database_away)
-    campaign = client.campaign(campaign_id)
+    campaign = client.campaigns.get(campaign_id) if campaign_id is not None else None
     profile = resolved_icp(
         campaign=campaign.icp if campaign is not None else None,
         caller=icp,

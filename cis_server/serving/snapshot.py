@@ -21,6 +21,7 @@ from cis_server.domain.propensity import PropensityModel
 from cis_server.domain.rollout import RolloutShare
 from cis_server.domain.suppression import IdentifierKind, suppression_key
 from cis_server.domain.weights import DEFAULT_WEIGHTS, Weights, read_weights
+from cis_server.errors import NotFound
 from cis_server.scoring.propensity import PropensityScorer
 from cis_server.scoring.suppression import NO_SUPPRESSION, SuppressionIndex
 from cis_server.serving.health import WarningKind
@@ -87,8 +88,17 @@ class ClientSnapshot:
     """The client's list and the global one, searched as one."""
 
     def campaign(self, campaign_id: str | None) -> CampaignRecord | None:
-        """The campaign of that id; None for none and for one that is not known."""
-        return self.campaigns.get(campaign_id) if campaign_id is not None else None
+        """The campaign that a request names; None where it names none.
+
+        Raises:
+            NotFound: there is no such campaign.
+        """
+        if campaign_id is None:
+            return None
+        found = self.campaigns.get(campaign_id)
+        if found is None:
+            raise NotFound("campaign", campaign_id)
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

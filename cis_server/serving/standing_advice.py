@@ -61,7 +61,7 @@ class StandingAdvice:
         """`Advisor.timing` for as long as it stands, and on what; None: it does not stand.
 
         Raises:
-            NotFound: there is no such client.
+            NotFound: there is no such client or campaign.
         """
         now, client, resident, footing = self._footing(request.client_id, PatternType.WHEN)
         model = pattern_info(footing.record, now, database_away=footing.away)
@@ -87,7 +87,7 @@ class StandingAdvice:
         """`Advisor.channels` for as long as it stands, and on what; None: it does not stand.
 
         Raises:
-            NotFound: there is no such client.
+            NotFound: there is no such client or campaign.
         """
         now, client, resident, footing = self._footing(request.client_id, PatternType.HOW)
         plan = resident.channels if resident is not None and _usable(footing, now) else None

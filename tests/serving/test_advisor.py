@@ -35,6 +35,7 @@ from cis_server.serving.channels import ChannelsRequest
 from cis_server.serving.decisions import DecisionLog
 from cis_server.serving.health import HealthWarnings, WarningKind
 from cis_server.serving.scoring_answers import scored_batch, scored_lead
+from cis_server.serving.sequence import SequenceRequest
 from cis_server.serving.store import SnapshotStore
 from cis_server.serving.timing import Place, TimingRequest
 
@@ -281,6 +282,37 @@ def test_touches_count_within_a_campaign(
         ),
     )
     assert [touch.channel for touch in stored.touches_of(asked)] == counted
+
+
+def test_a_campaign_that_is_named_must_be_known(world: SimpleNamespace) -> None:
+    advisor: Advisor = world.advisor
+    timing = TimingRequest(client_id="acme", campaign_id="typo")
+    channels = ChannelsRequest(client_id="acme", campaign_id="typo")
+    sequence = SequenceRequest(client_id="acme", campaign_id="typo")
+    for ask in (
+        lambda: advisor.timing(timing),
+        lambda: advisor.timing_of_lead(replace(timing, lead_id="lead-1")),
+        lambda: advisor.standing.timing(timing),
+        lambda: advisor.channels(channels),
+        lambda: advisor.channels_of_lead(replace(channels, lead_id="lead-1")),
+        lambda: advisor.standing.channels(channels),
+        lambda: advisor.sequence(replace(sequence, tier=Tier.HOT)),
+        lambda: advisor.sequence(replace(sequence, lead=LEAD)),
+        lambda: advisor.sequence_of_lead(replace(sequence, lead_id="lead-1")),
+    ):
+        with pytest.raises(NotFound, match="campaign 'typo'"):
+            ask()
+
+
+def test_a_stored_lead_of_a_campaign_that_is_not_known_is_advised_all_the_same(
+    world: SimpleNamespace,
+) -> None:
+    stray = replace(world.leads.leads["lead-1"], campaign_id="never described")
+    world.leads.leads["lead-1"] = stray
+    advisor: Advisor = world.advisor
+    assert advisor.timing_of_lead(TimingRequest(client_id="acme", lead_id="lead-1")).windows
+    assert advisor.channels_of_lead(ChannelsRequest(client_id="acme", lead_id="lead-1")).channels
+    assert advisor.sequence_of_lead(SequenceRequest(client_id="acme", lead_id="lead-1")).touches
 
 
 def test_a_suppressed_stored_lead_has_no_channels(world: SimpleNamespace) -> None:
