@@ -489,7 +489,7 @@ class GetChannelsRequest(_message.Message):
     client_id: _builtins.str
     """The client. Required. Range: 1..128 characters."""
     tier: _core_pb2.Tier.ValueType
-    """A tier."""
+    """A tier. UNSPECIFIED is refused."""
     score: _builtins.int
     """A score, whose tier counts. Range: 0..100."""
     lead_id: _builtins.str

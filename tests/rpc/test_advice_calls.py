@@ -117,6 +117,22 @@ def test_wrong_questions_are_refused(api: Client, tenant_id: str) -> None:
         channels(api, "nobody")
 
 
+def test_a_tier_that_is_not_stated_opens_no_channel(api: Client, tenant_id: str) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        channels(api, tenant_id, tier=core.TIER_UNSPECIFIED)
+    assert [(v.field, v.description) for v in refused.value.violations] == [
+        ("tier", "must be stated")
+    ]
+    assert channels(api, tenant_id).tier == core.TIER_UNSPECIFIED, "none asked for: all together"
+
+
+def test_a_campaign_that_is_not_known_is_named(api: Client, tenant_id: str) -> None:
+    with pytest.raises(NotFound, match="campaign 'typo'"):
+        timing(api, tenant_id, campaign_id="typo")
+    with pytest.raises(NotFound, match="campaign 'typo'"):
+        channels(api, tenant_id, campaign_id="typo")
+
+
 def test_a_stored_pattern_decides_the_timing(
     api: Client, tenant_id: str, store: Callable[..., None]
 ) -> None:

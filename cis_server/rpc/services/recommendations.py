@@ -10,6 +10,7 @@ import grpc
 from cis_client.v1 import recommendation_service_pb2 as recommendation
 from cis_client.v1 import recommendation_service_pb2_grpc as recommendation_grpc
 from cis_server.domain.tiers import tier_of
+from cis_server.errors import InvalidInput
 from cis_server.rpc.deadlines import remaining_seconds
 from cis_server.rpc.messages.content import content_message
 from cis_server.rpc.messages.prompts import prompt_context_message
@@ -148,6 +149,8 @@ def _channels_request(request: recommendation.GetChannelsRequest) -> ChannelsReq
     tier = None
     if subject == "tier":
         tier = TIER_OF_NUMBER.get(request.tier)
+        if tier is None:
+            raise InvalidInput("tier", "must be stated")
     elif subject == "score":
         tier = tier_of(request.score)
     return ChannelsRequest(
