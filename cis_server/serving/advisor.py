@@ -314,11 +314,15 @@ class Advisor:
             when=when if isinstance(when, WhenPattern) else None,
             how=how if isinstance(how, HowPattern) else None,
         )
-        # Lines hold nothing but what was learned: types that were not have no say in the source.
         told = {name: info for name, info in models.items() if info.source is not Source.DEFAULT}
+        expired = {name: info for name, info in models.items() if info.stale}
+        model = combined_info((told | expired) or models)
+        if told:
+            # Lines hold nothing but what was learned: what was not has no say in the source.
+            model = replace(model, source=combined_info(told).source)
         return PromptContextAnswer(
             lines=prompt_lines(patterns, channel, max_lines),
-            model=combined_info(told or models),
+            model=model,
         )
 
     def require_client(self, client_id: str) -> None:

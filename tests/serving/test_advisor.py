@@ -342,6 +342,20 @@ def test_patterns_for_people_wait_for_the_store_and_show_expired_ones(
         world.advisor.pattern("acme", PatternType.WHO)
 
 
+def test_prompts_tell_of_the_part_that_ran_out(world: SimpleNamespace) -> None:
+    learn(world)
+    fresh = world.advisor.prompt_context("acme", None, 50).model
+    assert (fresh.model_version, fresh.stale) == ("how:how-1 when:when-1", False)
+    expired = pattern_record(
+        how_pattern(), PatternType.HOW, until=NOW - dt.timedelta(days=1), revision="2"
+    )
+    world.source.commit_pattern(expired)
+    wait_until(lambda: world.advisor.prompt_context("acme", None, 50).model != fresh)
+    model = world.advisor.prompt_context("acme", None, 50).model
+    assert (model.model_version, model.stale) == ("how:how-2 when:when-1", True)
+    assert model.source is Source.LEARNED, "the lines that are left were"
+
+
 def test_explored_answers_are_logged_and_repeat(world: SimpleNamespace) -> None:
     world.source.commit_client(client_state("acme", revision="2", exploration=0.5))
     wait_until(lambda: world.store.client("acme").revision == "2")
