@@ -1494,7 +1494,9 @@ class WhenPattern(_message.Message):
     CONVERSION_TIMING_FIELD_NUMBER: _builtins.int
     COVERAGE_FIELD_NUMBER: _builtins.int
     peak_converting_touch: _builtins.int
-    """Touch with the largest share. Unset without conversions."""
+    """Touch with the largest share; 10 stands for the tenth and all later ones. Unset without
+    conversions.
+    """
     avg_touches_to_convert: _builtins.float
     """Mean touches until conversion. Unset without conversions."""
     @_builtins.property

@@ -59,31 +59,38 @@ def touch_hazard(
     )
 
 
-def converting_touch_distribution(touches: pl.DataFrame) -> dict[str, float] | None:
+def converting_touch_distribution(touches: pl.DataFrame, touch_cap: int) -> dict[str, float] | None:
     """Share of conversions by the touch credited: ``touch_1`` ... ``touch_9``, ``touch_10_plus``.
 
     Shares to four decimals that add to exactly 1 (largest remainders).
 
     Args:
         touches: resolved touches of a population.
+        touch_cap: the number that stands for all later ones too, 10 above.
     """
     number = touches.filter("success")["touch_number"].to_numpy()
     if not number.size:
         return None
-    count = np.bincount(np.clip(number, 1, 10), minlength=11)[1:]
+    count = np.bincount(np.clip(number, 1, touch_cap), minlength=touch_cap + 1)[1:]
     exact = count * 10_000 / count.sum()
     share = np.floor(exact).astype(np.int64)
     by_remainder = np.argsort(-(exact - share), kind="stable")
     share[by_remainder[: 10_000 - int(share.sum())]] += 1
-    names = [*(f"touch_{i}" for i in range(1, 10)), "touch_10_plus"]
+    names = [*(f"touch_{i}" for i in range(1, touch_cap)), f"touch_{touch_cap}_plus"]
     return {
         name: round(int(part) / 10_000, 4) for name, part in zip(names, share, strict=True) if part
     }
 
 
-def peak_and_average(touches: pl.DataFrame) -> tuple[int | None, float | None]:
-    """Touch number with most conversions (the lowest of equals) and mean touches to convert."""
+def peak_and_average(touches: pl.DataFrame, touch_cap: int) -> tuple[int | None, float | None]:
+    """Touch number with most conversions (the lowest of equals) and mean touches to convert.
+
+    Args:
+        touches: resolved touches of a population.
+        touch_cap: the number that stands for all later ones too; the mean counts them as they are.
+    """
     number = touches.filter("success")["touch_number"].to_numpy()
     if not number.size:
         return None, None
-    return int(np.argmax(np.bincount(number))), round(float(number.mean()), 2)
+    peak = int(np.argmax(np.bincount(np.clip(number, 1, touch_cap))))
+    return peak, round(float(number.mean()), 2)

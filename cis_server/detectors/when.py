@@ -96,10 +96,13 @@ def detect_when(
     surface = blocks.run("surface", times.surface)
     by_channel = blocks.run("by_channel", lambda: times.by_channel(judged)) or ()
     distribution = (
-        blocks.run("converting_touch_distribution", lambda: converting_touch_distribution(touches))
+        blocks.run(
+            "converting_touch_distribution",
+            lambda: converting_touch_distribution(touches, settings.touch_cap),
+        )
         or {}
     )
-    peak, average = peak_and_average(touches)
+    peak, average = peak_and_average(touches, settings.touch_cap)
     hazard = blocks.run("touch_hazard", lambda: touch_hazard(touches, settings)) or ()
     waits = blocks.run("sequence_gaps", lambda: sequence_gaps(judged, gaps)) or default_gaps()
     engagement = blocks.run("engagement_timing", lambda: engagement_timing(touches, run, settings))

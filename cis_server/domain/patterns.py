@@ -251,6 +251,7 @@ class WhenPattern(Stored):
     converting_touch_distribution: dict[str, float]
     """``touch_1`` ... ``touch_10_plus``: share of conversions by the touch credited; adds to 1."""
     peak_converting_touch: int | None
+    """With the largest share; 10 stands for all later ones too."""
     avg_touches_to_convert: float | None
     touch_hazard: tuple[TouchHazard, ...]
     optimal_sequence_gaps: dict[str, float]

@@ -287,10 +287,12 @@ def _peak_line(say: _Speaker, pattern: WhenPattern) -> Iterator[_Draft]:
     if peak is None:
         return
     shares = pattern.converting_touch_distribution
-    share = shares.get(f"touch_{peak}", shares.get(f"touch_{peak}_plus"))
+    share, which = shares.get(f"touch_{peak}"), f"touch {peak}"
+    if share is None:
+        share, which = shares.get(f"touch_{peak}_plus"), f"touch {peak} or later"
     if share is None:
         return
-    text = f"Touch with the most conversions: touch {peak}, {_whole(share)} of all"
+    text = f"Touch with the most conversions: {which}, {_whole(share)} of all"
     converted = pattern.envelope.n_converted
     yield say.counted(
         _CLASSIC, "converting_touch_distribution", text, {"peak_share": share}, converted

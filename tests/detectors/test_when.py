@@ -130,6 +130,8 @@ def test_the_tenth_touch_stands_for_all_later_ones() -> None:
     assert last.hazard.adjusted_rate == pytest.approx(0.03, abs=0.01)
     assert last.at_risk > 4 * pattern.touch_hazard[8].at_risk
     share = pattern.converting_touch_distribution["touch_10_plus"]
+    assert share == max(pattern.converting_touch_distribution.values())
+    assert pattern.peak_converting_touch == 10
     assert last.converted == round(share * sum(t.converted for t in pattern.touch_hazard))
 
 

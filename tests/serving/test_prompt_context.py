@@ -207,6 +207,16 @@ def test_several_channels_against_one_are_as_sure_as_the_weaker_side() -> None:
     assert "(n = 5060, medium confidence)" in line.text
 
 
+def test_the_tenth_touch_is_told_with_all_later_ones() -> None:
+    pattern = replace(
+        when_pattern(),
+        peak_converting_touch=10,
+        converting_touch_distribution={"touch_1": 0.4, "touch_10_plus": 0.6},
+    )
+    (told, *_) = texts(PromptPatterns(when=pattern))
+    assert told.startswith("Touch with the most conversions: touch 10 or later, 60 % of all (n")
+
+
 def test_only_verdicts_speak() -> None:
     said = " ".join(texts(FULL))
     for silent in ("quality", "worth a look", "roi focused", "first name", "linkedin does"):
