@@ -101,8 +101,8 @@ class ListPatternsResponse(_message.Message):
 
     @_builtins.property
     def last_runs(self) -> _containers.RepeatedCompositeFieldContainer[Global___PatternRun]:
-        """How the last run for each type ended, in the order of PatternType; types that never ran are
-        left out.
+        """How the last run for each type ended, in the order of PatternType, on every page; types that
+        never ran are left out.
         """
 
     def __init__(

@@ -24,6 +24,7 @@ from cis_server.domain.stored import Stored
 from cis_server.domain.vocabulary import LeadStatus, PatternStatus, PatternType
 from cis_server.persistence.connections import Role, make_engine, tenant
 from cis_server.persistence.patterns import save_outcomes, save_patterns
+from cis_server.rpc.pages import page_token
 
 SYDNEY = ZoneInfo("Australia/Sydney")
 
@@ -318,6 +319,32 @@ def test_list_patterns(api: Client, tenant_id: str, store: Callable[..., None]) 
     ]
     with pytest.raises(NotFound, match="client 'nobody'"):
         api.list_patterns(patterns.ListPatternsRequest(client_id="nobody"))
+
+
+def test_patterns_come_in_pages(api: Client, tenant_id: str, store: Callable[..., None]) -> None:
+    store(tenant_id, stored_patterns.when(now()), stored_patterns.how(now()))
+    wait_until(lambda: len(listed(api, tenant_id).patterns) == 2, 2.0)
+    whole = listed(api, tenant_id)
+    assert not whole.next_page_token
+    first = listed(api, tenant_id, page_size=1)
+    second = listed(api, tenant_id, page_size=1, page_token=first.next_page_token)
+    assert [*first.patterns, *second.patterns] == list(whole.patterns)
+    assert (len(first.patterns), len(second.patterns)) == (1, 1)
+    assert not second.next_page_token
+    assert first.last_runs == second.last_runs == whole.last_runs
+
+
+@pytest.mark.parametrize("token", ["garbage", page_token("who", "1"), page_token("dreams")])
+def test_a_token_that_the_list_did_not_give_is_refused(
+    api: Client, tenant_id: str, token: str
+) -> None:
+    with pytest.raises(InvalidArgument) as refused:
+        listed(api, tenant_id, page_token=token)
+    assert [v.field for v in refused.value.violations] == ["page_token"]
+
+
+def listed(api: Client, client_id: str, **fields: Any) -> patterns.ListPatternsResponse:
+    return api.list_patterns(patterns.ListPatternsRequest(client_id=client_id, **fields))
 
 
 def test_expired_patterns_are_shown_when_asked_for(

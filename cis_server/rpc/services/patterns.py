@@ -85,8 +85,10 @@ class PatternService(service_grpc.PatternServiceServicer):
     def ListPatterns(  # noqa: N802
         self, request: service.ListPatternsRequest, _context: grpc.ServicerContext
     ) -> service.ListPatternsResponse:
-        """All patterns of a client and how the last runs ended. There are six types: one page."""
+        """Patterns of a client, and on every page how the last runs of all types ended."""
+        after = _type_of(request.page_token)
         response = service.ListPatternsResponse()
+        patterns: list[tuple[PatternType, patterns_pb2.Pattern]] = []
         for kind in PatternType:
             try:
                 answer = self._advisor.pattern(request.client_id, kind)
@@ -99,7 +101,15 @@ class PatternService(service_grpc.PatternServiceServicer):
             if run is not None:
                 response.last_runs.append(run)
             if pattern is not None and (request.include_expired or not pattern.stale):
-                response.patterns.append(pattern)
+                patterns.append((kind, pattern))
+        if after is not None:
+            order = list(PatternType)
+            left = order[order.index(after) + 1 :]
+            patterns = [(kind, pattern) for kind, pattern in patterns if kind in left]
+        page = patterns[: request.page_size or None]
+        response.patterns.extend(pattern for _, pattern in page)
+        if len(page) < len(patterns):
+            response.next_page_token = page_token(page[-1][0].value)
         return response
 
     def ListPatternHistory(  # noqa: N802
@@ -158,6 +168,15 @@ def _pattern(answer: PatternAnswer) -> patterns_pb2.Pattern | None:
     if answer.pattern is None:
         return None
     return pattern_message(answer.record, answer.pattern.to_json(), answer.model.stale)
+
+
+def _type_of(token: str) -> PatternType | None:
+    """The type that the page before ended with."""
+    key = page_key(token, 1)
+    try:
+        return PatternType(key[0]) if key is not None else None
+    except ValueError:
+        raise InvalidInput("page_token", "is not a token that this list gave") from None
 
 
 def _position(token: str) -> HistoryPosition | None:
