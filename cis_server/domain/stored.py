@@ -28,7 +28,12 @@ class Stored:
 
     @classmethod
     def from_json(cls, data: Mapping[str, Any]) -> Self:
-        """Rebuild from stored JSON; keys that are unknown are ignored, missing ones default."""
+        """Rebuild from stored JSON; keys that are unknown are ignored, missing ones default.
+
+        Raises:
+            TypeError: a field without default is missing, or null where a list, an object or an
+                item of a list must stand.
+        """
         return typing.cast(Self, _built(cls, data))
 
 
@@ -74,20 +79,29 @@ def _built(kind: Any, value: Any) -> Any:
 
 @cache
 def _builder(kind: Any) -> _Builder:
-    build = _builder_of_known(kind)
+    is_union = typing.get_origin(kind) in (typing.Union, types.UnionType)
+    options = typing.get_args(kind) if is_union else (kind,)
+    inner = next(option for option in options if option is not types.NoneType)
+    build = _builder_of_known(inner)
     if build is _as_it_is:
         return build
-    return lambda value: None if value is None else build(value)
+    if types.NoneType in options:
+        return lambda value: None if value is None else build(value)
+    return partial(_required, inner, build)
+
+
+def _required(kind: Any, build: _Builder, value: Any) -> Any:
+    if value is None:
+        raise TypeError(f"null in the place of {kind}")
+    return build(value)
 
 
 def _builder_of_known(kind: Any) -> _Builder:
     """What makes a value of some type out of JSON other than null."""
     origin = typing.get_origin(kind)
-    if origin in (typing.Union, types.UnionType):
-        inner = [option for option in typing.get_args(kind) if option is not types.NoneType]
-        return _builder(inner[0])
     if origin is tuple:
-        item = _builder(typing.get_args(kind)[0])
+        of = typing.get_args(kind)[0]
+        item = partial(_required, of, _as_it_is) if of in _AS_IT_IS else _builder(of)
         return lambda value: tuple(map(item, value))
     if origin in (dict, Mapping):
         entry = _builder(typing.get_args(kind)[1])

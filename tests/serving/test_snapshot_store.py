@@ -366,14 +366,17 @@ def test_the_poll_finds_patterns_whose_notification_was_lost(source: FakeSource)
         store.stop()
 
 
+@pytest.mark.parametrize(
+    "content", [{"envelope": 7}, when_pattern().to_json() | {"sequence_gaps": None}]
+)
 def test_an_unreadable_pattern_keeps_the_last_good_one(
-    store: SnapshotStore, source: FakeSource
+    store: SnapshotStore, source: FakeSource, content: Mapping[str, object]
 ) -> None:
     source.commit_client(client_state("acme"))
     source.patterns[key()] = record()
     started(store)
     wait_until(lambda: best_day(store) == 1)
-    broken = PatternRecord(key=key(), revision="2", content={"envelope": 7}, confidence=0.9)
+    broken = PatternRecord(key=key(), revision="2", content=content, confidence=0.9)
     source.commit_pattern(broken)
     wait_until(lambda: bool(store.warnings()))
     assert best_day(store) == 1
