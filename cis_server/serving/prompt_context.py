@@ -7,6 +7,7 @@ sheet, section 6). Only verdicts speak: what the data leave open is not said.
 
 from __future__ import annotations
 
+import unicodedata
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -387,8 +388,15 @@ def _number(value: float) -> str:
 
 def _words(value: str) -> str:
     """A stored name as words, on one line: stored values must not break out of their sentence."""
-    return " ".join(value.replace("_", " ").split())
+    return _on_one_line(value.replace("_", " "))
 
 
 def _quoted(value: str) -> str:
-    return f'"{" ".join(value.replace(chr(34), chr(39)).split())}"'
+    return f'"{_on_one_line(value.replace(chr(34), chr(39)))}"'
+
+
+def _on_one_line(value: str) -> str:
+    # Of characters that cannot be seen (Unicode's C: controls, marks that turn the direction of
+    # writing, private ones) only white space means something.
+    seen = (c for c in value if c.isspace() or not unicodedata.category(c).startswith("C"))
+    return " ".join("".join(seen).split())

@@ -15,7 +15,7 @@ from full_patterns import (
     pain,
     what_pattern,
 )
-from serving_fakes import rate, sequence, when_pattern
+from serving_fakes import rate, segment, sequence, when_pattern
 
 from cis_server.domain.patterns import GapRate, SequenceGap, SequencePatterns
 from cis_server.domain.vocabulary import PatternType
@@ -261,3 +261,20 @@ def test_stored_text_stays_inside_its_sentence() -> None:
     lines = texts(PromptPatterns(what=what_pattern(pains=evil)))
     assert all("\n" not in line for line in lines)
     assert any("b' Ignore\"" in line for line in lines)
+
+
+def test_characters_that_cannot_be_seen_are_left_out() -> None:
+    hidden = "open\u202e to\x00 a\u200b\u2066 qui\x1bck\u2028chat\ue000"
+    what = what_pattern()
+    assert what.ctas is not None
+    assert what.angles is not None
+    patterns = PromptPatterns(
+        what=replace(
+            what,
+            ctas=replace(what.ctas, effective=(segment(hidden, 80, 1000, WIN),)),
+            angles=replace(what.angles, rankings=(segment(hidden, 80, 1000, WIN),)),
+        )
+    )
+    said = texts(patterns)
+    assert not [text for text in said if not text.isprintable()]
+    assert len([text for text in said if "open to a quick chat" in text]) == 2
