@@ -92,6 +92,7 @@ class _Speaker:
 
     def __init__(self, kind: PatternType, envelope: Envelope) -> None:
         self._kind, self._limit = kind, envelope.confidence
+        self._units, self._conversions = envelope.sample_size, envelope.n_converted
 
     def rated(
         self,
@@ -104,6 +105,11 @@ class _Speaker:
         """A line about one rate."""
         own = confidence(estimate.sample, min(estimate.converted, estimate.sample))
         return self._draft(rank, key, text, estimate, figures or {}, estimate.sample, own)
+
+    def avoided(self, rank: int, key: str, text: str, estimate: RateEstimate) -> _Draft:
+        """A line against what does worse than all units together."""
+        own = _sure_of_comparison(estimate.sample, self._units, self._conversions)
+        return self._draft(rank, key, text, estimate, {}, estimate.sample, own)
 
     def counted(
         self,
@@ -149,11 +155,11 @@ class _Speaker:
         other: RateEstimate,
         figures: Mapping[str, float],
     ) -> _Draft:
-        """A line about one rate against another: both samples, and as sure as the weaker one."""
-        sure = min(
-            confidence(side.sample, min(side.converted, side.sample)) for side in (estimate, other)
-        )
+        """A line about one rate against another: both samples, and as sure as the smaller one."""
         sample = estimate.sample + other.sample
+        converted = estimate.converted + other.converted
+        smaller = min(estimate.sample, other.sample)
+        sure = _sure_of_comparison(smaller, sample, converted)
         return self._draft(rank, key, text, estimate, figures, sample, sure)
 
     def _draft(
@@ -179,6 +185,19 @@ class _Speaker:
                 confidence=sure,
             ),
         )
+
+
+def _sure_of_comparison(sample: int, units: int, converted: int) -> float:
+    """Confidence of `sample` units against others.
+
+    The conversions of all that are compared count: the clearest loser has none of its own.
+
+    Args:
+        sample: units of the smaller side.
+        units: those of both.
+        converted: of `units`.
+    """
+    return confidence(sample, max(0, min(converted, units - converted, sample // 2)))
 
 
 def _content(pattern: WhatPattern | None, channel: str | None) -> Iterator[_Draft]:
@@ -240,7 +259,7 @@ def _avoided(
     enough = [rate for rate in losing if rate.estimate.sample >= LEAST_AVOIDED]
     for rate in enough[:_AVOIDED]:
         text = f"Avoid the {noun} {_quoted(_words(rate.value))}: only {_percent(rate.estimate)}"
-        yield say.rated(_MINOR, key, f"{text} convert", rate.estimate)
+        yield say.avoided(_MINOR, key, f"{text} convert", rate.estimate)
 
 
 def _length_line(say: _Speaker, pattern: WhatPattern, channel: str | None) -> Iterator[_Draft]:

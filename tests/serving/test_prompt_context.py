@@ -200,11 +200,13 @@ def several_against_one(single: tuple[int, int], multi: tuple[int, int]) -> list
     return [line for line in lines if line.key == "multi_channel_lift"]
 
 
-def test_several_channels_against_one_are_as_sure_as_the_weaker_side() -> None:
+def test_several_channels_against_one_are_as_sure_as_the_smaller_side() -> None:
     (line,) = several_against_one((9, 60), (500, 5000))
     assert line.sample_size == 5060
     assert line.confidence == confidence(60, 9)
     assert "(n = 5060, medium confidence)" in line.text
+    (none,) = several_against_one((0, 31), (500, 5000))
+    assert band(none.confidence) == "medium"
 
 
 def test_the_tenth_touch_is_told_with_all_later_ones() -> None:
@@ -215,6 +217,33 @@ def test_the_tenth_touch_is_told_with_all_later_ones() -> None:
     )
     (told, *_) = texts(PromptPatterns(when=pattern))
     assert told.startswith("Touch with the most conversions: touch 10 or later, 60 % of all (n")
+
+
+@pytest.mark.parametrize("converted", [0, 1, 9])
+def test_the_clearest_loser_is_told_as_surely_as_the_others(converted: int) -> None:
+    losing = PainPoints(
+        effective=(), ineffective=(pain("cost", converted, 900, LOSE),), undecided=()
+    )
+    whole = what_pattern(pains=losing)
+    pattern = replace(
+        whole,
+        envelope=replace(whole.envelope, sample_size=10_000, n_converted=600),
+        link_effectiveness=None,
+        attachment_effect=None,
+        question_effect=flag("question", (converted, 1000), (60, 1000), LOSE),
+    )
+    told = {line.key: line for line in prompt_lines(PromptPatterns(what=pattern), None, 50)}
+    assert told["pain_points"].text.startswith('Avoid the pain point "cost": only ')
+    assert told["pain_points"].sample_size == 900
+    assert told["question_effect"].text.startswith("Asking a question lowers")
+    assert {band(told[key].confidence) for key in ("pain_points", "question_effect")} == {"high"}
+
+
+def test_a_loser_is_no_surer_than_the_conversions_it_is_compared_with() -> None:
+    pattern = replace(what_pattern(), question_effect=flag("question", (0, 900), (2, 900), LOSE))
+    assert "question_effect" not in {
+        line.key for line in prompt_lines(PromptPatterns(what=pattern), None, 50)
+    }
 
 
 def test_only_verdicts_speak() -> None:
