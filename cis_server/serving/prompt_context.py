@@ -288,7 +288,7 @@ def _timing(pattern: WhenPattern | None, channel: str | None) -> Iterator[_Draft
         if timing.channel == channel:
             days, hours = timing.best_days or days, timing.best_hours or hours
     # A time at which nothing may be sent is no advice, however well it does.
-    allowed = send_hours(channel, None, plan.channel(channel).learned_days)
+    allowed = send_hours(channel, None, plan.channel(channel).learned_days, zone_assumed=False)
     open_hours = {hour for hour, _, _ in allowed.by_hour()}
     by_day = ((d.day.capitalize(), d.segment) for d in days if d.day_of_week in allowed.days)
     yield from _clock_line(say, "best_days", by_day)
