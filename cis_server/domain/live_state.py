@@ -180,11 +180,18 @@ class StoredLead:
 
     lead: Lead
     campaign_id: str | None = None
+    campaign_described: bool = True
+    """Leads may be stored with a campaign that was never described: it has touches, no settings."""
     score: int | None = None
     tier: Tier | None = None
     """Effective tier of the last scoring; None when never scored."""
     touches: tuple[StoredTouch, ...] = ()
     """Of all campaigns, in order."""
+
+    @property
+    def described_campaign_id(self) -> str | None:
+        """The lead's campaign, when it has settings."""
+        return self.campaign_id if self.campaign_described else None
 
     @property
     def last_contact_at(self) -> dt.datetime | None:

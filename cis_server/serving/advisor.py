@@ -229,7 +229,7 @@ class Advisor:
         """
         stored = self._stored_lead(request.client_id, request.lead_id or "", timeout_seconds)
         context = self.scoring_context(
-            request.client_id, campaign_id=request.campaign_id or stored.campaign_id
+            request.client_id, campaign_id=request.campaign_id or stored.described_campaign_id
         )
         score = scored_lead(stored.lead, context)
         return self.channels(
@@ -388,9 +388,8 @@ class Advisor:
         found = self.stored_leads(client_id, (lead_id,), timeout_seconds).get(lead_id)
         if found is None:
             raise NotFound("lead", lead_id)
-        # Leads may be stored with a campaign that was never described; nobody named that here.
-        known = found.campaign_id in self._store.client(client_id).campaigns
-        return found if known else replace(found, campaign_id=None)
+        described = found.campaign_id in self._store.client(client_id).campaigns
+        return found if described else replace(found, campaign_described=False)
 
 
 def completed_timing(request: TimingRequest, stored: StoredLead) -> TimingRequest:
@@ -401,7 +400,7 @@ def completed_timing(request: TimingRequest, stored: StoredLead) -> TimingReques
         request,
         timezone=request.timezone or lead.timezone,
         places=(*places_of(lead), *request.places),
-        campaign_id=request.campaign_id or stored.campaign_id,
+        campaign_id=request.campaign_id or stored.described_campaign_id,
         touch_number=request.touch_number or len(touches) + 1,
         last_touch_time=request.last_touch_time or _last(touches),
         last_contact_time=stored.last_contact_at,
@@ -417,7 +416,7 @@ def completed_channels(
         tier=tier,
         lead=stored.lead,
         suppressed=suppressed,
-        campaign_id=request.campaign_id or stored.campaign_id,
+        campaign_id=request.campaign_id or stored.described_campaign_id,
         used_channels=request.used_channels or _channels(stored.touches_of(request.campaign_id)),
     )
 
@@ -432,7 +431,7 @@ def completed_sequence(request: SequenceRequest, stored: StoredLead) -> Sequence
     return replace(
         request,
         lead=stored.lead,
-        campaign_id=request.campaign_id or stored.campaign_id,
+        campaign_id=request.campaign_id or stored.described_campaign_id,
         used_channels=request.used_channels or _channels(touches),
         last_touch_time=request.last_touch_time or _last(touches),
         last_contact_time=stored.last_contact_at,

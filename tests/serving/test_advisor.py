@@ -79,6 +79,8 @@ def world() -> Iterator[SimpleNamespace]:
                 CampaignRecord(
                     campaign_id="au", icp=Icp(industries=("mining",), countries=("NZ",))
                 ),
+                CampaignRecord(campaign_id="autumn"),
+                CampaignRecord(campaign_id="winter"),
             ),
         )
     )

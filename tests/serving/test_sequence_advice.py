@@ -55,7 +55,8 @@ TOUCHES = (
 def world() -> Iterator[SimpleNamespace]:
     source, now = FakeSource(), SimpleNamespace(value=NOW)
     mail_only = CampaignRecord(campaign_id="mail-only", allocation={"email": 100})
-    source.commit_client(client_state("acme", campaigns=(mail_only,)))
+    campaigns = (mail_only, CampaignRecord(campaign_id="autumn"))
+    source.commit_client(client_state("acme", campaigns=campaigns))
     store = SnapshotStore(source, lambda: now.value, poll_seconds=3600, backoff_seconds=0.01)
     leads = FakeLeads(StoredLead(lead=LEAD, touches=TOUCHES))
     log = DecisionLog(FakeSink(), store.health)
