@@ -320,7 +320,12 @@ class SendWindow(_message.Message):
 
     @_builtins.property
     def estimate(self) -> _core_pb2.RateEstimate:
-        """Rate of touches sent at this weekday and hour. Unset when not learned."""
+        """Rate of touches sent at this weekday and hour. Unset when not learned. Where both were learned
+        it is smoothed, not counted: `sample` is the effective number of touches behind it (without a
+        surface the smaller one of weekday and hour), `converted` is `adjusted_rate` of these, rounded,
+        `rate` and `lift` are unset, and `adjusted_lift` compares with the mean of all touches of the
+        channel.
+        """
 
     def __init__(
         self,

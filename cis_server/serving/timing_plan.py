@@ -80,6 +80,8 @@ class _Axis:
 
     preference: dict[int, float]
     estimates: dict[int, RateEstimate]
+    mean: float | None
+    """Rate of all units together; None when nothing was learned."""
     share: float
 
 
@@ -104,18 +106,24 @@ class ChannelPlan:
             days: learned weekdays, best evidence first; empty when not learned.
             hours: learned hours, best evidence first; empty when not learned.
             surface: smoothed rate per weekday and hour, or None.
-            baseline: the client's conversion rate; None when not known.
+            baseline: the client's conversion rate, believed of what has no data; None: not known.
             share: share of learning, 0..1.
             learned: what the learned part is called, LEARNED or POOLED.
         """
+        day_mean = _mean_of([d.segment.estimate for d in days])
+        hour_mean = _mean_of([h.segment.estimate for h in hours])
         # A weekend is only advised when it has been shown to do better: a few lucky Saturdays must
         # not open one.
         days = [d for d in days if d.day_of_week <= _FRIDAY or d.segment.verdict is Verdict.WINNING]
         self.baseline = baseline
         self._surface = surface if share > 0.0 else None
         self._learned = learned
-        self._day = _axis([(d.day_of_week, d.segment.estimate) for d in days], DEFAULT_DAYS, share)
-        self._hour = _axis([(h.hour, h.segment.estimate) for h in hours], DEFAULT_HOURS, share)
+        self._day = _axis(
+            [(d.day_of_week, d.segment.estimate) for d in days], DEFAULT_DAYS, day_mean, share
+        )
+        self._hour = _axis(
+            [(h.hour, h.segment.estimate) for h in hours], DEFAULT_HOURS, hour_mean, share
+        )
         day_verdicts = {d.day_of_week: d.segment.verdict for d in days}
         hour_verdicts = {h.hour: h.segment.verdict for h in hours}
         day_source = blended_source(self._day.share, learned)
@@ -146,6 +154,9 @@ class ChannelPlan:
             else frozenset()
         )
         self._surface_top = max(surface.low, default=0.0) if surface is not None else 0.0
+        self._surface_mean = (
+            _mean(surface.rate, surface.effective_sample) if surface is not None else None
+        )
         self._choices: dict[SendHours, SlotChoices] = {}
 
     def choices(self, hours: SendHours) -> SlotChoices:
@@ -186,7 +197,13 @@ class ChannelPlan:
             default = float(day in DEFAULT_DAYS) * float(hour in DEFAULT_HOURS)
             learned = self._surface.low[index] / self._surface_top if self._surface_top else 0.0
             preference = share * learned + (1.0 - share) * default
-            estimate: RateEstimate | None = _surface_estimate(self._surface, index, self.baseline)
+            estimate: RateEstimate | None = _smoothed(
+                self._surface.rate[index],
+                self._surface.low[index],
+                self._surface.high[index],
+                round(self._surface.effective_sample[index]),
+                self._surface_mean,
+            )
         else:
             preference = self._day.preference.get(day, 0.0) * self._hour.preference.get(hour, 0.0)
             estimate = self._combined_estimate(day, hour)
@@ -200,7 +217,7 @@ class ChannelPlan:
         by_day, by_hour = self._day.estimates.get(day), self._hour.estimates.get(hour)
         if by_day is None or by_hour is None:
             return by_day or by_hour
-        return _product(by_day, by_hour, self.baseline)
+        return _product(by_day, by_hour, self._day.mean, self._hour.mean)
 
 
 class TimingPlan:
@@ -251,7 +268,10 @@ class TimingPlan:
 
 
 def _axis(
-    learned: Sequence[tuple[int, RateEstimate]], defaults: Sequence[int], share: float
+    learned: Sequence[tuple[int, RateEstimate]],
+    defaults: Sequence[int],
+    mean: float | None,
+    share: float,
 ) -> _Axis:
     share = share if learned else 0.0
     top = max((estimate.low for _, estimate in learned), default=0.0)
@@ -260,7 +280,7 @@ def _axis(
         for value, estimate in learned:
             relative = estimate.low / top if top > 0.0 else 1.0
             preference[value] = preference.get(value, 0.0) + share * relative
-    return _Axis(preference, dict(learned), share)
+    return _Axis(preference, dict(learned), mean, share)
 
 
 def _top(axis: _Axis, learned_order: Sequence[int], count: int) -> list[int]:
@@ -272,38 +292,52 @@ def _top(axis: _Axis, learned_order: Sequence[int], count: int) -> list[int]:
     return wanted[:count]
 
 
-def _surface_estimate(surface: WeekSurface, index: int, baseline: float | None) -> RateEstimate:
-    rate, sample = surface.rate[index], max(0, round(surface.effective_sample[index]))
-    return RateEstimate(
-        rate=None,
-        adjusted_rate=rate,
-        low=surface.low[index],
-        high=surface.high[index],
-        sample=sample,
-        converted=min(sample, round(rate * sample)),
-        adjusted_lift=rate / baseline if baseline else None,
+def _mean_of(estimates: Sequence[RateEstimate]) -> float | None:
+    return _mean([e.adjusted_rate for e in estimates], [e.sample for e in estimates])
+
+
+def _mean(rates: Sequence[float], samples: Sequence[float]) -> float | None:
+    total = sum(samples)
+    if not total:
+        return None
+    return sum(rate * sample for rate, sample in zip(rates, samples, strict=True)) / total
+
+
+def _product(
+    day: RateEstimate, hour: RateEstimate, day_mean: float | None, hour_mean: float | None
+) -> RateEstimate:
+    """Rate of a cell when day and hour act independently on the rate.
+
+    rate = day * hour / mean of the hours, each axis against its own mean, because touches of known
+    hour are other ones than those of known weekday; relative errors add in squares (first-order
+    error propagation on the log scale), which keeps the interval's bounds positive.
+    """
+    if not hour_mean:
+        return day
+    rate = min(1.0, day.adjusted_rate * hour.adjusted_rate / hour_mean)
+    down = math.hypot(*(_log_ratio(part.adjusted_rate, part.low) for part in (day, hour)))
+    up = math.hypot(*(_log_ratio(part.high, part.adjusted_rate) for part in (day, hour)))
+    return _smoothed(
+        rate,
+        rate * math.exp(-down),
+        min(1.0, rate * math.exp(up)),
+        min(day.sample, hour.sample),
+        day_mean,
     )
 
 
-def _product(day: RateEstimate, hour: RateEstimate, baseline: float | None) -> RateEstimate:
-    """Rate of a cell when day and hour act independently on the rate.
-
-    rate = day * hour / baseline; relative errors add in squares (first-order error propagation on
-    the log scale), which keeps the interval's bounds positive.
-    """
-    if not baseline:
-        return day
-    rate = min(1.0, day.adjusted_rate * hour.adjusted_rate / baseline)
-    down = math.hypot(*(_log_ratio(part.adjusted_rate, part.low) for part in (day, hour)))
-    up = math.hypot(*(_log_ratio(part.high, part.adjusted_rate) for part in (day, hour)))
+def _smoothed(
+    rate: float, low: float, high: float, sample: int, mean: float | None
+) -> RateEstimate:
+    """A rate that was not counted: the conversions are those its sample would have at this rate."""
     return RateEstimate(
         rate=None,
         adjusted_rate=rate,
-        low=rate * math.exp(-down),
-        high=min(1.0, rate * math.exp(up)),
-        sample=min(day.sample, hour.sample),
-        converted=min(day.converted, hour.converted),
-        adjusted_lift=rate / baseline,
+        low=low,
+        high=high,
+        sample=sample,
+        converted=round(rate * sample),
+        adjusted_lift=rate / mean if mean else None,
     )
 
 

@@ -423,19 +423,51 @@ def test_a_surface_ranks_cells_that_days_and_hours_alone_would_not() -> None:
     assert first.estimate is not None
     assert first.estimate.adjusted_rate == pytest.approx(0.22)
     assert (first.estimate.sample, first.estimate.converted) == (50, 11)
-    assert first.estimate.adjusted_lift == pytest.approx(0.22 / 0.08)
+    mean = (0.22 + 0.12 + 166 * 0.04) / 168
+    assert first.estimate.adjusted_lift == pytest.approx(0.22 / mean)
 
 
 def test_days_and_hours_multiply_without_a_surface() -> None:
-    plan = plan_of(when_pattern(days={1: (40, 200)}, hours={12: (30, 200)}))
+    pattern = when_pattern(
+        days={1: (40, 200), 3: (10, 200)}, hours={12: (30, 200), 9: (6, 100), 15: (2, 100)}
+    )
+    plan = plan_of(pattern)
     estimate = ask(plan, timezone="UTC").windows[0].estimate
     day, hour = plan.channel(None).best_days[0].estimate, plan.channel(None).best_hours[0].estimate
     assert estimate is not None
     assert day is not None
     assert hour is not None
-    assert estimate.adjusted_rate == pytest.approx(day.adjusted_rate * hour.adjusted_rate / 0.08)
+    hours = [each.segment.estimate for each in pattern.best_hours]
+    mean = sum(each.adjusted_rate * each.sample for each in hours) / 400
+    assert estimate.adjusted_rate == pytest.approx(day.adjusted_rate * hour.adjusted_rate / mean)
     assert 0.0 < estimate.low < estimate.adjusted_rate < estimate.high <= 1.0
     assert estimate.low < estimate.adjusted_rate * day.low / day.adjusted_rate
+
+
+@pytest.mark.parametrize("smooth", [True, False])
+def test_a_flat_week_of_a_good_channel_has_its_rate_and_no_lift(smooth: bool) -> None:
+    flat = WeekSurface(
+        bandwidth_hours=1.0,
+        rate=(0.3,) * 168,
+        low=(0.25,) * 168,
+        high=(0.35,) * 168,
+        effective_sample=(40.3,) * 168,
+    )
+    voice = ChannelTiming(
+        channel="voice",
+        sample=1000,
+        best_days=day_rates(dict.fromkeys(range(1, 6), (65, 200))),
+        best_hours=hour_rates(dict.fromkeys((9, 10, 14, 15), (80, 250))),
+        surface=flat if smooth else None,
+    )
+    plan = plan_of(when_pattern(by_channel=(voice,)))  # of a client that converts 8 %
+    for window in ask(plan, channel="voice", count=6).windows:
+        estimate = window.estimate
+        assert estimate is not None
+        assert estimate.adjusted_rate == pytest.approx(0.3)
+        assert estimate.adjusted_lift == pytest.approx(1.0)
+        assert estimate.converted == round(0.3 * estimate.sample)
+        assert estimate.sample == (40 if smooth else 200)
 
 
 def test_a_channel_has_its_own_hours() -> None:
