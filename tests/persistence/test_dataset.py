@@ -206,3 +206,38 @@ def test_a_saved_dataset_comes_back_and_a_broken_one_does_not(
     (place / "leads.parquet").write_bytes(b"PAR1")
     with pytest.raises(DataError, match="cannot be read"):
         load_dataset(place)
+
+
+def test_a_touch_belongs_to_the_experiment_of_its_campaign(
+    filled: Engine, database_url: str
+) -> None:
+    with tenant(filled, "acme") as connection:
+        for test, campaign, days in (("wide", None, -9), ("a", "spring", -8), ("b", "autumn", -7)):
+            values = {"test": test, "campaign": campaign, "at": AS_OF + days * DAY}
+            for statement in (
+                "INSERT INTO campaigns (client_id, campaign_id)"
+                " SELECT 'acme', CAST(:campaign AS text) WHERE :campaign IS NOT NULL",
+                "INSERT INTO ab_tests (client_id, ab_test_id, name, campaign_id, metric)"
+                " VALUES ('acme', :test, :test, :campaign, 'reply_rate')",
+                "INSERT INTO ab_test_assignments"
+                " (client_id, ab_test_id, lead_id, variant, assigned_at, propensity)"
+                " VALUES ('acme', :test, 'late', upper(:test), :at, 0.5)",
+            ):
+                connection.execute(text(statement), values)
+        for days, campaign in ((-6, "spring"), (-5, "autumn"), (-4, None)):
+            connection.execute(
+                text(
+                    "INSERT INTO activities"
+                    " (client_id, lead_id, channel, action, campaign_id, occurred_at)"
+                    " VALUES ('acme', 'late', 'email', 'sent', :campaign, :at)"
+                ),
+                {"campaign": campaign, "at": AS_OF + days * DAY},
+            )
+    activities = read_dataset(database_url, "acme", WINDOW).activities
+    late = activities.filter(pl.col("lead_id") == "late").sort("occurred_at")
+    assert late.select("campaign_id", "ab_test_id", "ab_variant").rows() == [
+        (None, None, None),
+        ("spring", "a", "A"),
+        ("autumn", "b", "B"),
+        (None, "wide", "WIDE"),
+    ]
