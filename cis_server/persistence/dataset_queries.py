@@ -145,27 +145,40 @@ LEFT JOIN deals d ON d.client_id = $1 AND d.deal_id = m.deal_id AND d.opened_at 
 WHERE m.client_id = $1 AND m.booked_at BETWEEN $2 AND $3
 """,
     # Deals look back further than the touches that led to them, so the window does not cut them.
-    # The stage as of then is that of the last change; of several at one instant, the one after
-    # which no other of them goes on.
+    # A deal that has changed since is told by its history: the stage as of then is that of the last
+    # change; of several at one instant, the one after which no other of them goes on.
     "deals": """
 SELECT d.deal_id, d.lead_id, d.meeting_id, d.currency, d.first_touch_channel,
        d.value::float8 AS value, d.opened_at AS created_at,
-       CASE WHEN d.closed_at > $3
-            THEN coalesce((SELECT h.to_stage FROM deal_stage_history h
-                           WHERE h.client_id = $1 AND h.deal_id = d.deal_id AND h.changed_at <= $3
-                           ORDER BY h.changed_at DESC, EXISTS (
-                               SELECT FROM deal_stage_history n
-                               WHERE n.client_id = $1 AND n.deal_id = h.deal_id
-                                 AND n.changed_at = h.changed_at AND n.from_stage = h.to_stage
-                                 AND n.to_stage <> h.to_stage),
-                               h.change_id LIMIT 1), 'qualification')
-            ELSE d.stage END AS stage,
-       CASE WHEN d.closed_at > $3 THEN NULL ELSE d.lost_reason END AS lost_reason,
-       CASE WHEN d.closed_at > $3 THEN NULL ELSE d.won END AS won,
-       CASE WHEN d.closed_at <= $3 THEN d.closed_at END AS closed_at,
+       CASE WHEN d.changed_since THEN coalesce(h.to_stage, 'qualification') ELSE d.stage END
+           AS stage,
+       CASE WHEN d.closed_at > $3 OR d.changed_since AND h.to_stage IS DISTINCT FROM 'closed_lost'
+            THEN NULL ELSE d.lost_reason END AS lost_reason,
+       CASE WHEN NOT d.changed_since THEN d.won
+            WHEN h.to_stage = 'closed_won' THEN true
+            WHEN h.to_stage = 'closed_lost' THEN false END AS won,
+       CASE WHEN NOT d.changed_since THEN d.closed_at
+            WHEN h.to_stage IN ('closed_won', 'closed_lost') THEN h.changed_at END AS closed_at,
        coalesce(d.touches_before_deal, 0)::bigint AS touches_before_deal
-FROM deals d
-WHERE d.client_id = $1 AND d.opened_at <= $3
+FROM (
+    -- The first row of a history tells what the deal was entered as, which is no change.
+    SELECT d.*, coalesce(d.closed_at > $3, false) OR EXISTS (
+               SELECT FROM deal_stage_history n
+               WHERE n.client_id = $1 AND n.deal_id = d.deal_id AND n.changed_at > $3
+                 AND n.from_stage IS NOT NULL) AS changed_since
+    FROM deals d
+    WHERE d.client_id = $1 AND d.opened_at <= $3
+) d
+LEFT JOIN LATERAL (
+    SELECT h.to_stage, h.changed_at FROM deal_stage_history h
+    WHERE h.client_id = $1 AND h.deal_id = d.deal_id AND h.changed_at <= $3
+    ORDER BY h.changed_at DESC, EXISTS (
+        SELECT FROM deal_stage_history n
+        WHERE n.client_id = $1 AND n.deal_id = h.deal_id
+          AND n.changed_at = h.changed_at AND n.from_stage = h.to_stage
+          AND n.to_stage <> h.to_stage),
+        h.change_id LIMIT 1
+) h ON d.changed_since
 """,
     "deal_stages": """
 SELECT h.deal_id, h.from_stage, h.to_stage, h.changed_at, h.days_in_previous_stage

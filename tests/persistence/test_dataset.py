@@ -142,6 +142,41 @@ def test_the_stage_as_of_then_is_the_last_one_of_its_instant(
     ]
 
 
+def test_a_deal_that_is_open_today_is_told_as_it_stood_then(
+    filled: Engine, database_url: str
+) -> None:
+    with tenant(filled, "acme") as connection:
+        for deal in ("moved", "reopened", "plain"):
+            connection.execute(
+                text(
+                    "INSERT INTO deals (client_id, deal_id, lead_id, opened_at)"
+                    " VALUES ('acme', :deal, 'ann', :opened)"
+                ),
+                {"deal": deal, "opened": AS_OF - 40 * DAY},
+            )
+        for deal, stage, days, reason in (
+            ("moved", "negotiation", 10, None),
+            ("reopened", "closed_lost", -20, "no_budget"),
+            ("reopened", "proposal", 10, "no_budget"),
+            ("plain", "negotiation", -5, None),
+        ):
+            connection.execute(
+                text(
+                    "UPDATE deals SET stage = :stage, stage_changed_at = :at, lost_reason = :reason"
+                    " WHERE client_id = 'acme' AND deal_id = :deal"
+                ),
+                {"deal": deal, "stage": stage, "at": AS_OF + days * DAY, "reason": reason},
+            )
+        connection.execute(text("DELETE FROM deal_stage_history WHERE deal_id = 'plain'"))
+        rederive(connection, "acme")
+    read = read_dataset(database_url, "acme", WINDOW).deals.sort("deal_id")
+    assert read.select("deal_id", "stage", "won", "closed_at", "lost_reason").rows() == [
+        ("moved", "qualification", None, None, None),
+        ("plain", "negotiation", None, None, None),
+        ("reopened", "closed_lost", False, AS_OF - 20 * DAY, "no_budget"),
+    ]
+
+
 @pytest.mark.usefixtures("filled")
 def test_no_personal_data_is_in_it(database_url: str, tmp_path: Path) -> None:
     dataset = save_dataset(read_dataset(database_url, "acme", WINDOW), tmp_path)
