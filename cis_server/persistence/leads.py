@@ -157,7 +157,7 @@ def write_stamped_scores(
     """Store scores in one statement; gives back the ids of the leads that exist.
 
     The lifecycle status changes from new or enriched to scored and in no other way. The components
-    before first outreach are written once, and only while the lead was never contacted.
+    before first outreach follow every scoring until the lead is contacted, and then stay.
 
     Args:
         connection: with the rights of `Role.APP` on the client.
@@ -195,6 +195,12 @@ def commit_stamped_scores(
     return [lead_id for (lead_id,) in rows]
 
 
+NEVER_CONTACTED: Final = (
+    "(l.first_contacted_at IS NULL AND NOT EXISTS (SELECT FROM activities a"
+    " WHERE a.client_id = :client AND a.lead_id = l.lead_id AND a.action = 'sent'))"
+)
+"""SQL: no touch was sent to lead `l`, derived yet or not; its score is what outreach will go by."""
+
 _WRITE_SCORES: Final = text(
     "UPDATE leads l SET score = r.score, tier = r.tier, components = r.components,"
     " weights_used = CAST((CAST(:weights AS text[]))[r.stamp] AS jsonb),"
@@ -208,9 +214,7 @@ _WRITE_SCORES: Final = text(
     " score_as_of = (CAST(:as_of AS timestamptz[]))[r.stamp],"
     " scorer_version = (CAST(:versions AS text[]))[r.stamp],"
     " status = CASE WHEN l.status IN ('new', 'enriched') THEN 'scored' ELSE l.status END,"
-    " components_at_first_touch = CASE WHEN l.components_at_first_touch IS NULL"
-    " AND l.first_contacted_at IS NULL AND NOT EXISTS (SELECT FROM activities a"
-    " WHERE a.client_id = :client AND a.lead_id = l.lead_id AND a.action = 'sent')"
+    f" components_at_first_touch = CASE WHEN {NEVER_CONTACTED}"
     " THEN r.components ELSE l.components_at_first_touch END"
     " FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (lead_id text, score smallint,"
     " tier text, components jsonb, stamp integer,"

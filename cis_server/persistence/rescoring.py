@@ -24,7 +24,7 @@ from cis_server.domain.scores import LeadScore
 from cis_server.domain.vocabulary import RunState, Tier
 from cis_server.errors import CisError
 from cis_server.persistence.connections import operator, tenant, unavailable_as_such
-from cis_server.persistence.leads import LEAD_COLUMNS, lead_of_row
+from cis_server.persistence.leads import LEAD_COLUMNS, NEVER_CONTACTED, lead_of_row
 
 _LONG_SECONDS: Final = 300.0
 _ACTIVE = "l.deleted_at IS NULL AND l.status = ANY(:statuses)"
@@ -306,15 +306,17 @@ def _update_leads(
     rows = connection.execute(
         text(
             "UPDATE leads l SET score = r.score, tier = r.tier,"
-            " components = jsonb_build_object('data_quality', r.data_quality, 'authority',"
-            " r.authority, 'company_fit', r.company_fit, 'timing', r.timing, 'risk', r.risk),"
+            " components = n.components, components_at_first_touch ="
+            f" CASE WHEN {NEVER_CONTACTED} THEN n.components ELSE l.components_at_first_touch END,"
             " weights_used = CAST(r.weights AS jsonb), weights_source = r.source,"
             " weights_version = r.weights_version, conversion_probability = r.probability,"
             " probability_low = r.low, probability_high = r.high, probability_target = r.target,"
             " probability_version = r.probability_version, scored_at = :scored_at,"
             " score_as_of = :as_of, scorer_version = :scorer,"
             " status = CASE WHEN l.status IN ('new', 'enriched') THEN 'scored' ELSE l.status END"
-            f" FROM unnest({_ARRAYS}) AS r ({_ARRAY_NAMES})"
+            f" FROM unnest({_ARRAYS}) AS r ({_ARRAY_NAMES}) CROSS JOIN LATERAL ("
+            "SELECT jsonb_build_object('data_quality', r.data_quality, 'authority', r.authority,"
+            " 'company_fit', r.company_fit, 'timing', r.timing, 'risk', r.risk) AS components) n"
             " WHERE l.client_id = :client AND l.lead_id = r.lead_id AND l.deleted_at IS NULL"
             " RETURNING l.lead_id"
         ),

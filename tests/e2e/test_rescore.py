@@ -10,7 +10,7 @@ from cis_client.v1 import scoring_service_pb2 as scoring
 
 FROZEN = (
     "SELECT lead_id, components_at_first_touch::text FROM leads WHERE client_id = 'acme'"
-    " ORDER BY lead_id"
+    " AND first_contacted_at IS NOT NULL ORDER BY lead_id"
 )
 
 

@@ -202,20 +202,14 @@ def test_scoring_changes_no_status_but_the_first_two(acme: Engine, status: LeadS
     assert tuple(row) == ("scored" if fresh else status.value, 55, "cool", 0.25)
 
 
-def test_components_before_first_outreach_are_written_once(acme: Engine) -> None:
+def test_components_before_first_outreach_are_the_last_before_it(acme: Engine) -> None:
     snapshot = text(
         "SELECT lead_id, components->>'data_quality', components_at_first_touch->>'data_quality'"
         " FROM leads ORDER BY 1"
     )
     with tenant(acme, "acme") as connection:
         upsert_leads(connection, "acme", [FULL, dataclasses.replace(FULL, lead_id="bob")])
-        connection.execute(
-            text(
-                "INSERT INTO activities (client_id, lead_id, channel, action)"
-                " VALUES ('acme', 'bob', 'email', 'sent')"
-            )
-        )
-        for points in (7, 9):
+        for points, contacted in ((5, "bob"), (7, "ann"), (9, None)):
             write_scores(
                 connection,
                 "acme",
@@ -224,8 +218,15 @@ def test_components_before_first_outreach_are_written_once(acme: Engine) -> None
                 as_of=NOW,
                 scorer_version="1",
             )
+            connection.execute(
+                text(
+                    "INSERT INTO activities (client_id, lead_id, channel, action)"
+                    " SELECT 'acme', lead_id, 'email', 'sent' FROM leads WHERE lead_id = :lead"
+                ),
+                {"lead": contacted},
+            )
         found = [tuple(row) for row in connection.execute(snapshot)]
-    assert found == [("ann", "9", "7"), ("bob", "9", None)]
+    assert found == [("ann", "9", "7"), ("bob", "9", "5")]
 
 
 def _pattern(type_: PatternType, value: int) -> NewPattern:

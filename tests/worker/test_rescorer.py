@@ -140,19 +140,30 @@ def test_moves_say_from_where_to_where(place: Place) -> None:
     assert any(before is not after for before, after in run.moves)
 
 
-def test_components_before_first_outreach_are_left_alone(place: Place) -> None:
+def test_components_before_first_outreach_stay_once_the_lead_is_contacted(place: Place) -> None:
     """What learning goes by must not be what an outcome has changed since."""
     place.store(LEADS[:2])
+    place.sql(
+        "INSERT INTO activities (client_id, lead_id, channel, action)"
+        " VALUES ('acme', 'lead-001', 'email', 'sent')"
+    )
     with tenant(place.engine, "acme") as connection:
         score = score_lead(LEADS[0], as_of=NOW.date())
         write_scores(connection, "acme", [score], scored_at=NOW, as_of=NOW, scorer_version="test")
     place.store([dataclasses.replace(LEADS[0], title="Assistant", bounce_count=2)])
+    stored = "SELECT lead_id, components_at_first_touch, components FROM leads ORDER BY 1"
     place.rescore()
-    rows = dict(place.sql("SELECT lead_id, components_at_first_touch FROM leads"))
-    assert rows["lead-000"] == score.components.as_dict()
-    assert rows["lead-001"] is None
-    (components,) = place.sql("SELECT components FROM leads WHERE lead_id = 'lead-000'")[0]
-    assert components != score.components.as_dict()
+    [(_, outreach, changed), (_, never_known, _)] = place.sql(stored)
+    assert outreach == changed != score.components.as_dict()
+    assert never_known is None
+    place.sql(
+        "INSERT INTO activities (client_id, lead_id, channel, action)"
+        " VALUES ('acme', 'lead-000', 'email', 'sent')"
+    )
+    place.store([LEADS[0]])
+    place.rescore()
+    [(_, outreach, components), _] = place.sql(stored)
+    assert (outreach, outreach == components) == (changed, False)
 
 
 def test_only_active_leads_and_only_the_campaign(place: Place) -> None:
