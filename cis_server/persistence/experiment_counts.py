@@ -37,6 +37,13 @@ _OUTCOMES = {
 """Whether lead `s` had the success from `s.since` to `:at`. The same outcomes that derived columns
 are made of: machines and automatic answers are none."""
 
+_DERIVED = (
+    ExperimentMetric.OPEN_RATE,
+    ExperimentMetric.CLICK_RATE,
+    ExperimentMetric.CONVERSION_RATE,
+)
+"""Metrics whose outcomes are read from derived columns."""
+
 # A lead belongs to the variant it was assigned. Tests of other programs record no assignments:
 # there it is the variant of its touches; one that met several is left out.
 _ASSIGNED = """
@@ -94,7 +101,7 @@ def count(connection: Connection, planned: Experiment, at: dt.datetime) -> dict[
         planned: the experiment.
         at: nothing later counts.
     """
-    if planned.metric in (ExperimentMetric.OPEN_RATE, ExperimentMetric.CLICK_RATE):
+    if planned.metric in _DERIVED:
         _derive(connection, planned)
     statement = _COUNTS.format(outcome=_OUTCOMES[planned.metric], assigned=_ASSIGNED)
     rows = connection.execute(
@@ -147,12 +154,14 @@ def past(
 
 
 def _derive(connection: Connection, planned: Experiment) -> None:
-    """Tell machines from people in what other programs have written since."""
+    """Take in what other programs have written since of the leads of the test."""
     stale = connection.execute(
         text(
-            "SELECT d.lead_id FROM dirty_leads d JOIN ab_test_assignments s"
-            " ON s.client_id = d.client_id AND s.lead_id = d.lead_id"
-            " WHERE d.client_id = :client AND s.ab_test_id = :test"
+            "SELECT d.lead_id FROM dirty_leads d WHERE d.client_id = :client"
+            " AND (EXISTS (SELECT FROM ab_test_assignments s WHERE s.client_id = :client"
+            " AND s.lead_id = d.lead_id AND s.ab_test_id = :test)"
+            " OR EXISTS (SELECT FROM activities a WHERE a.client_id = :client"
+            " AND a.lead_id = d.lead_id AND a.ab_test_id = :test))"
         ),
         {"client": planned.client_id, "test": planned.experiment_id},
     )
