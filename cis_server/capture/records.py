@@ -124,8 +124,15 @@ def _event(name: str, *aliases: str, required: bool = False) -> Field:
     return Field(name, kind=Kind.TIME, aliases=aliases, required=required)
 
 
-def _outcome(name: str, *aliases: str, column: str = "") -> Field:
-    return Field(name, kind=Kind.TIME, aliases=aliases, column=column, place=Place.END)
+def _outcome(name: str, *aliases: str, column: str = "", required: bool = False) -> Field:
+    return Field(
+        name,
+        kind=Kind.TIME,
+        aliases=aliases,
+        column=column,
+        required=required,
+        place=Place.END,
+    )
 
 
 _AMOUNT: Final = v.number_of(least=0)
@@ -302,7 +309,7 @@ MEETINGS: Final = RecordType(
         _value("meeting_id", v.parse_key, "id", "event id"),
         _value("lead_id", v.parse_key, *_LEAD_KEYS, required=True),
         _value("campaign_id", v.parse_key),
-        _event(
+        _outcome(
             "booked_at", "created at", "create date", "booking time", "created date", required=True
         ),
         _event("scheduled_at", "start time", "meeting time", "meeting date", "start date"),

@@ -54,6 +54,18 @@ def _latest_first(alias: str) -> str:
     )
 
 
+def _began(alias: str, zone: str) -> str:
+    """When the period began in which the touch was sent: a coarse time stands in the middle of it.
+
+    What was booked in the same period may have come after the touch. A weekday's date stands for
+    its month.
+    """
+    return f"""
+        CASE WHEN {alias}.time_precision IN ({_HOUR}) THEN {alias}.occurred_at
+             ELSE date_trunc(CASE WHEN {alias}.time_precision IN ({_GAP}) THEN 'day' ELSE 'month'
+                             END, {alias}.occurred_at, coalesce({zone}, 'UTC')) END"""
+
+
 MACHINE_PATTERNS = {"proxies": "|".join(PRIVACY_PROXIES), "scanners": "|".join(SCANNERS)}
 """Parameters of `EMAIL_EVENTS` and `ACTIVITIES`."""
 
@@ -275,7 +287,7 @@ placed AS (
            1.0 / count(*) OVER (PARTITION BY a.lead_id) AS credit
     FROM placed a
     JOIN leads l ON l.client_id = :client AND l.lead_id = a.lead_id
-    WHERE a.action = 'sent' AND a.occurred_at <= l.converted_at
+    WHERE a.action = 'sent' AND {_began("a", "a.zone")} <= l.converted_at
 ), reported AS (
     SELECT coalesce(a.about_activity_id, t.activity_id) AS activity_id, a.action AS kind,
            a.occurred_at AS at,
@@ -473,7 +485,10 @@ SET deal_id = w.deal_id, converting_activity_id = w.activity_id, converting_chan
 FROM (
     SELECT m.meeting_id, d.deal_id, t.activity_id, t.channel,
            coalesce(n.touches, 0)::int AS touches,
-           (extract(epoch FROM m.booked_at - n.first_at) / 86400)::float8 AS days
+           -- greatest() passes over nulls, so a meeting without a touch needs its own case.
+           CASE WHEN n.first_at IS NOT NULL
+                THEN greatest(0, extract(epoch FROM m.booked_at - n.first_at) / 86400)::float8
+           END AS days
     FROM meetings m
     LEFT JOIN LATERAL (
         SELECT d.deal_id FROM deals d
@@ -483,13 +498,13 @@ FROM (
     LEFT JOIN LATERAL (
         SELECT a.activity_id, a.channel FROM activities a
         WHERE a.client_id = :client AND a.lead_id = m.lead_id AND a.action = 'sent'
-          AND a.occurred_at <= m.booked_at
+          AND {_began("a", "a.lead_timezone")} <= m.booked_at
         ORDER BY {_latest_first("a")} LIMIT 1
     ) t ON true
     LEFT JOIN LATERAL (
         SELECT count(*) AS touches, min(a.occurred_at) AS first_at FROM activities a
         WHERE a.client_id = :client AND a.lead_id = m.lead_id AND a.action = 'sent'
-          AND a.occurred_at <= m.booked_at
+          AND {_began("a", "a.lead_timezone")} <= m.booked_at
     ) n ON true
     WHERE m.client_id = :client {{scope:m}}
 ) w
@@ -511,13 +526,13 @@ FROM (
     LEFT JOIN LATERAL (
         SELECT a.activity_id, a.channel FROM activities a
         WHERE a.client_id = :client AND a.lead_id = d.lead_id AND a.action = 'sent'
-          AND a.occurred_at <= d.opened_at
+          AND {_began("a", "a.lead_timezone")} <= d.opened_at
         ORDER BY {_latest_first("a")} LIMIT 1
     ) t ON true
     LEFT JOIN LATERAL (
         SELECT count(*) AS touches FROM activities a
         WHERE a.client_id = :client AND a.lead_id = d.lead_id AND a.action = 'sent'
-          AND a.occurred_at <= d.opened_at
+          AND {_began("a", "a.lead_timezone")} <= d.opened_at
     ) n ON true
     WHERE d.client_id = :client {{scope:d}}
 ) w

@@ -123,3 +123,26 @@ def test_a_booking_marks_the_one_last_touch_before_it_however_late_files_come(
     assert [row[4] for row in found] == [pytest.approx(1 / 3)] * 3 + [None, None]
     assert [row[5] for row in found] == [1, 2, 3, 4, 1]
     assert [row[6:] for row in found] == [(booked, "meeting_booked")] * 4 + [(None, None)]
+
+
+@pytest.mark.parametrize(
+    ("sent", "booked"),
+    [
+        ("2026-03-06T15:00:00", "2026-03-06"),
+        ("2026-03-06", "2026-03-06T09:00:00"),
+        ("2026-03", "2026-03-02T09:00:00"),
+    ],
+)
+def test_a_booking_is_credited_to_the_touch_of_the_same_day_or_month(
+    database: Engine, tmp_path: Path, sent: str, booked: str
+) -> None:
+    imported(
+        database,
+        "acme",
+        tmp_path,
+        "Australia/Sydney",
+        leads="lead_id,timezone\na,Australia/Sydney\n",
+        activities=touches(f"a,email,sent,{sent}"),
+        meetings=f"lead_id,booked_at\na,{booked}\n",
+    )
+    assert select(database, "SELECT converting FROM activities") == [(True,)]

@@ -170,6 +170,44 @@ def test_the_converting_touch_is_the_last_before_the_conversion(acme: Engine) ->
         assert rows(connection, "SELECT converted_at, conversion_type FROM leads") == [(None, None)]
 
 
+@pytest.mark.parametrize(
+    ("precision", "zone", "sent", "booked", "credited"),
+    [
+        ("day", "UTC", START.replace(hour=12), START, True),
+        ("day", "UTC", START.replace(hour=12), START.replace(hour=0) - MINUTE, False),
+        # Nine in the evening of the first of March is the second in Sydney.
+        ("day", None, START.replace(hour=1), START - 0.5 * DAY, True),
+        ("month", "UTC", START.replace(day=15, hour=12), START, True),
+        ("weekday", "UTC", START.replace(day=15, hour=12), START, True),
+        ("month", "UTC", START.replace(day=15, hour=12), START - 2 * DAY, False),
+        ("hour", "UTC", START.replace(hour=12), START, False),
+        ("instant", "UTC", START.replace(hour=12), START, False),
+    ],
+)
+def test_what_is_booked_in_the_period_of_a_coarse_touch_is_credited_to_it(
+    acme: Engine,
+    precision: str,
+    zone: str | None,
+    sent: dt.datetime,
+    booked: dt.datetime,
+    credited: bool,
+) -> None:
+    with tenant(acme, "acme") as connection:
+        touch(connection, sent, time_precision=precision, timezone=zone)
+        put(connection, "meetings", meeting_id="m", lead_id="ann", booked_at=booked)
+        put(connection, "deals", deal_id="d", lead_id="ann", opened_at=booked)
+        for _ in range(2):
+            rederive(connection, "acme", ["ann"])
+            assert rows(connection, "SELECT converting FROM activities") == [(credited,)]
+            assert rows(
+                connection,
+                "SELECT converting_channel, touches_before_booking, days_to_booking FROM meetings",
+            ) == [("email", 1, 0.0) if credited else (None, 0, None)]
+            assert rows(
+                connection, "SELECT converting_channel, touches_before_deal FROM deals"
+            ) == [("email", 1) if credited else (None, 0)]
+
+
 def test_a_conversion_written_as_plain_status_is_kept_and_can_be_taken_back(acme: Engine) -> None:
     when = START + 2 * DAY
     with tenant(acme, "acme") as connection:
