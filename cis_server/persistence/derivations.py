@@ -102,8 +102,35 @@ _ACTIVITY_AGENTS = _agents(
     " AND a.action NOT IN ('sent', 'profile_viewed') {scope:a}",
 )
 
+# The touch that an activity is about when it does not say: the last one on its channel before it.
+_TOUCH_ABOUT = f"""
+    LEFT JOIN LATERAL (
+        SELECT s.activity_id FROM activities s
+        WHERE a.about_activity_id IS NULL
+          AND s.client_id = :client AND s.lead_id = a.lead_id AND s.action = 'sent'
+          AND s.channel = a.channel AND s.occurred_at <= a.occurred_at
+        ORDER BY {_latest_first("s")}
+        LIMIT 1
+    ) t ON true"""
+
+# From when on opens and clicks of a touch are timed: its delivery, else its sending.
+_DELIVERIES = f"""deliveries AS (
+    SELECT activity_id, min(at) AS delivered_at
+    FROM (
+        SELECT e.activity_id, e.occurred_at AS at
+        FROM email_events e
+        WHERE e.client_id = :client AND e.event_type = 'delivered' {{scope:e}}
+        UNION ALL
+        SELECT coalesce(a.about_activity_id, t.activity_id), a.occurred_at
+        FROM activities a {_TOUCH_ABOUT}
+        WHERE a.client_id = :client AND a.action = 'delivered'
+          AND a.time_precision = 'instant' {{scope:a}}
+    ) told
+    GROUP BY 1
+)"""
+
 EMAIL_EVENTS = f"""
-WITH {_EVENT_AGENTS},
+WITH {_EVENT_AGENTS}, {_DELIVERIES},
 judged AS (
     SELECT e.event_id,
            CASE WHEN e.event_type IN ('opened', 'clicked') AND e.reported_machine THEN 'reported'
@@ -116,12 +143,7 @@ judged AS (
 } END AS reason
     FROM email_events e
     JOIN agents g ON g.agent = concat_ws(' ', e.user_agent, e.email_client)
-    LEFT JOIN (
-        SELECT e.activity_id, min(e.occurred_at) AS delivered_at
-        FROM email_events e
-        WHERE e.client_id = :client AND e.event_type = 'delivered' {{scope:e}}
-        GROUP BY 1
-    ) d USING (activity_id)
+    LEFT JOIN deliveries d USING (activity_id)
     LEFT JOIN activities s
         ON s.client_id = :client AND s.activity_id = e.activity_id
        AND s.time_precision = 'instant'
@@ -251,7 +273,7 @@ WHERE l.client_id = :client AND l.lead_id = w.lead_id
 """
 
 ACTIVITIES = f"""
-WITH {_ACTIVITY_AGENTS},
+WITH {_ACTIVITY_AGENTS}, {_DELIVERIES},
 placed AS (
     SELECT a.activity_id, a.lead_id, a.campaign_id, a.channel, a.action, a.occurred_at,
            a.time_precision, a.sequence_step, a.idempotency_key,
@@ -295,22 +317,17 @@ placed AS (
     _machine(
         "a.action",
         "g",
-        "CASE WHEN a.time_precision = 'instant' AND s.time_precision = 'instant'"
-        " THEN extract(epoch FROM a.occurred_at - s.occurred_at) END",
+        "CASE WHEN a.time_precision = 'instant'"
+        " THEN extract(epoch FROM a.occurred_at - coalesce(d.delivered_at, s.occurred_at)) END",
     )
 } IS NOT NULL AS machine
     FROM activities a
     JOIN agents g ON g.agent = concat_ws(' ', a.user_agent)
-    LEFT JOIN LATERAL (
-        SELECT s.activity_id FROM activities s
-        WHERE a.about_activity_id IS NULL
-          AND s.client_id = :client AND s.lead_id = a.lead_id AND s.action = 'sent'
-          AND s.channel = a.channel AND s.occurred_at <= a.occurred_at
-        ORDER BY {_latest_first("s")}
-        LIMIT 1
-    ) t ON true
+    {_TOUCH_ABOUT}
     LEFT JOIN activities s
         ON s.client_id = :client AND s.activity_id = coalesce(a.about_activity_id, t.activity_id)
+       AND s.time_precision = 'instant'
+    LEFT JOIN deliveries d ON d.activity_id = coalesce(a.about_activity_id, t.activity_id)
     WHERE a.client_id = :client
       AND a.action IN ('delivered', 'opened', 'clicked', 'replied', 'bounced')
       AND (a.action <> 'replied' OR {human_reply("a")}) {{scope:a}}

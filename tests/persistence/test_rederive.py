@@ -279,6 +279,33 @@ def test_machine_opens_are_recorded_but_do_not_engage(acme: Engine) -> None:
     assert found == [(3, True, START + 61 * MINUTE, 61.0, 3, True, 90.0)]
 
 
+@pytest.mark.parametrize("delivered_as", ["activities", "email_events"])
+@pytest.mark.parametrize("opened_as", ["activities", "email_events"])
+def test_opens_are_timed_from_the_delivery_whichever_way_they_are_told(
+    acme: Engine, delivered_as: str, opened_as: str
+) -> None:
+    def tell(table: str, kind: str, sent: str, minutes: float) -> None:
+        at = START + minutes * MINUTE
+        if table == "activities":
+            touch(connection, at, action=kind, about_activity_id=sent)
+        else:
+            event = {"activity_id": sent, "event_type": kind, "occurred_at": at}
+            put(connection, "email_events", lead_id="ann", **event)
+
+    with tenant(acme, "acme") as connection:
+        # Half a minute after the delivery, and long enough after it.
+        for opened in (10.5, 15):
+            sent = touch(connection, START, template_id=str(opened))
+            tell(delivered_as, "delivered", sent, 10)
+            tell(opened_as, "opened", sent, opened)
+        rederive(connection, "acme", ["ann"])
+        assert rows(
+            connection,
+            "SELECT template_id, human_opened_at, machine_open FROM activities"
+            " WHERE action = 'sent' ORDER BY opened_at",
+        ) == [("10.5", None, True), ("15", START + 15 * MINUTE, False)]
+
+
 def test_events_of_mail_reach_the_lead_and_soft_bounces_do_not(acme: Engine) -> None:
     state = (
         "SELECT bounces_seen, unsubscribed_at, complained_at, status FROM leads"
