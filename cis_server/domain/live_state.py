@@ -165,9 +165,8 @@ class Change(NamedTuple):
     """None: the global suppression list."""
 
 
-@dataclass(frozen=True, slots=True)
-class StoredTouch:
-    """An outbound touch that was sent."""
+class StoredTouch(NamedTuple):
+    """An outbound touch that was sent; thousands are read with the leads of one call."""
 
     channel: str
     sent_at: dt.datetime
