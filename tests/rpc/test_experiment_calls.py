@@ -326,7 +326,8 @@ def test_meetings_and_conversions_count(
     assign(api, made, lead_ids[:4])
     record(sql, tenant_id, "sent", lead_ids[:4])
     sql(
-        "UPDATE leads SET converted_at = clock_timestamp() WHERE client_id = %s AND lead_id = %s",
+        "UPDATE leads SET status = 'converted', stated_converted_at = clock_timestamp()"
+        " WHERE client_id = %s AND lead_id = %s",
         tenant_id,
         lead_ids[2],
     )
