@@ -31,19 +31,24 @@ _LEADS_SEEN = f"""
         OR {_IN_WINDOW.format(column="unsubscribed_at")})
 """
 
-# The experiment a touch belongs to: of those that the lead is assigned to and that cover the
-# campaign, the one assigned last, so that a touch that does not say which belongs to one.
+# The experiment of a campaign that a lead was in, from its assignment until the next one or the
+# end; one without a campaign counts for all of them. Never two at once in a campaign, so that a
+# touch that does not say which it belongs to belongs to one.
 _ASSIGNED = """
-    SELECT DISTINCT ON (a.activity_id) a.activity_id, s.ab_test_id, s.variant
+    SELECT s.lead_id, s.ab_test_id, s.variant, s.assigned_at, t.campaign_id,
+           coalesce(
+               least(t.ended_at,
+                     CASE WHEN t.campaign_id IS NULL THEN lead(s.assigned_at) OVER of_lead
+                          ELSE lead(s.assigned_at) OVER (
+                              PARTITION BY s.lead_id, t.campaign_id
+                              ORDER BY s.assigned_at, s.ab_test_id) END,
+                     min(s.assigned_at) FILTER (WHERE t.campaign_id IS NULL) OVER (
+                         of_lead ROWS BETWEEN 1 FOLLOWING AND UNBOUNDED FOLLOWING)),
+               'infinity') AS until
     FROM ab_test_assignments s
     JOIN ab_tests t ON t.client_id = $1 AND t.ab_test_id = s.ab_test_id
-    JOIN activities a ON a.client_id = $1 AND a.lead_id = s.lead_id
-    WHERE s.client_id = $1 AND a.action = 'sent' AND a.occurred_at BETWEEN $2 AND $3
-      AND a.occurred_at >= s.assigned_at
-      AND a.occurred_at < coalesce(t.ended_at, 'infinity')
-      AND (t.campaign_id IS NULL OR t.campaign_id = a.campaign_id)
-      AND (a.ab_test_id IS NULL OR a.ab_test_id = s.ab_test_id)
-    ORDER BY a.activity_id, s.assigned_at DESC, s.ab_test_id DESC
+    WHERE s.client_id = $1 AND s.assigned_at <= $3
+    WINDOW of_lead AS (PARTITION BY s.lead_id ORDER BY s.assigned_at, s.ab_test_id)
 """
 
 
@@ -121,7 +126,11 @@ SELECT a.activity_id::text AS activity_id, a.lead_id, a.campaign_id, a.channel, 
        (a.content_snapshot - '{{{",".join(TEXT_KEYS)}}}'::text[])::text AS content
 FROM activities a
 JOIN ({_LEADS_SEEN}) l ON l.lead_id = a.lead_id
-LEFT JOIN ({_ASSIGNED}) x USING (activity_id)
+LEFT JOIN ({_ASSIGNED}) x
+       ON x.lead_id = a.lead_id AND a.action = 'sent'
+      AND a.occurred_at >= x.assigned_at AND a.occurred_at < x.until
+      AND (a.ab_test_id IS NULL OR a.ab_test_id = x.ab_test_id)
+      AND (x.campaign_id IS NULL OR x.campaign_id = a.campaign_id)
 WHERE a.client_id = $1 AND a.occurred_at BETWEEN $2 AND $3
 """,
     "email_events": f"""

@@ -247,7 +247,7 @@ def test_a_touch_belongs_to_the_experiment_of_its_campaign(
     filled: Engine, database_url: str
 ) -> None:
     with tenant(filled, "acme") as connection:
-        for test, campaign, days in (("wide", None, -9), ("a", "spring", -8), ("b", "autumn", -7)):
+        for test, campaign, days in (("a", "spring", -8), ("b", "autumn", -7), ("wide", None, -4)):
             values = {"test": test, "campaign": campaign, "at": AS_OF + days * DAY}
             for statement in (
                 "INSERT INTO campaigns (client_id, campaign_id)"
@@ -259,7 +259,7 @@ def test_a_touch_belongs_to_the_experiment_of_its_campaign(
                 " VALUES ('acme', :test, 'late', upper(:test), :at, 0.5)",
             ):
                 connection.execute(text(statement), values)
-        for days, campaign in ((-6, "spring"), (-5, "autumn"), (-4, None)):
+        for days, campaign in ((-6, "spring"), (-5, "autumn"), (-3, "spring"), (-2, None)):
             connection.execute(
                 text(
                     "INSERT INTO activities"
@@ -274,5 +274,6 @@ def test_a_touch_belongs_to_the_experiment_of_its_campaign(
         (None, None, None),
         ("spring", "a", "A"),
         ("autumn", "b", "B"),
+        ("spring", "wide", "WIDE"),
         (None, "wide", "WIDE"),
     ]
