@@ -196,10 +196,15 @@ def commit_stamped_scores(
 
 
 NEVER_CONTACTED: Final = (
-    "(l.first_contacted_at IS NULL AND NOT EXISTS (SELECT FROM activities a"
+    "(l.first_contacted_at IS NULL"
+    " AND (l.components_at_first_touch IS NULL OR l.status IN ('new', 'enriched', 'scored'))"
+    " AND NOT EXISTS (SELECT FROM activities a"
     " WHERE a.client_id = :client AND a.lead_id = l.lead_id AND a.action = 'sent'))"
 )
-"""SQL: no touch was sent to lead `l`, derived yet or not; its score is what outreach will go by."""
+"""SQL: no touch was sent to lead `l`, derived yet or not; its score is what outreach will go by.
+
+A lead that is in a sequence may have touches that nobody has told of yet: what is there stays.
+"""
 
 _WRITE_SCORES: Final = text(
     "UPDATE leads l SET score = r.score, tier = r.tier, components = r.components,"
