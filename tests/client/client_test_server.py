@@ -54,6 +54,7 @@ ERRORS: dict[str, Callable[[], errors.CisError]] = {
     ),
     "away": lambda: errors.StoreUnavailable("the database is away", 0.05),
     "shed": lambda: errors.Overloaded("too many calls", 0.05),
+    "shed long": lambda: errors.Overloaded("too many calls", 60.0),
 }
 
 
