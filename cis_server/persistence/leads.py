@@ -197,13 +197,15 @@ def commit_stamped_scores(
 
 NEVER_CONTACTED: Final = (
     "(l.first_contacted_at IS NULL"
-    " AND (l.components_at_first_touch IS NULL OR l.status IN ('new', 'enriched', 'scored'))"
+    " AND (l.components_at_first_touch IS NULL OR l.status IN ('new', 'enriched', 'scored')"
+    " AND l.components_at_first_touch <> {components})"
     " AND NOT EXISTS (SELECT FROM activities a"
     " WHERE a.client_id = :client AND a.lead_id = l.lead_id AND a.action = 'sent'))"
 )
-"""SQL: no touch was sent to lead `l`, derived yet or not; its score is what outreach will go by.
+"""SQL: lead `l` takes new components: no touch was sent to it, derived yet or not.
 
-A lead that is in a sequence may have touches that nobody has told of yet: what is there stays.
+A lead that is in a sequence may have touches that nobody has told of yet: what is there stays. What
+would not change is not asked about: the activities are looked through for nothing else.
 """
 
 _WRITE_SCORES: Final = text(
@@ -219,7 +221,7 @@ _WRITE_SCORES: Final = text(
     " score_as_of = (CAST(:as_of AS timestamptz[]))[r.stamp],"
     " scorer_version = (CAST(:versions AS text[]))[r.stamp],"
     " status = CASE WHEN l.status IN ('new', 'enriched') THEN 'scored' ELSE l.status END,"
-    f" components_at_first_touch = CASE WHEN {NEVER_CONTACTED}"
+    f" components_at_first_touch = CASE WHEN {NEVER_CONTACTED.format(components='r.components')}"
     " THEN r.components ELSE l.components_at_first_touch END"
     " FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (lead_id text, score smallint,"
     " tier text, components jsonb, stamp integer,"

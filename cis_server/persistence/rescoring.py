@@ -307,7 +307,8 @@ def _update_leads(
         text(
             "UPDATE leads l SET score = r.score, tier = r.tier,"
             " components = n.components, components_at_first_touch ="
-            f" CASE WHEN {NEVER_CONTACTED} THEN n.components ELSE l.components_at_first_touch END,"
+            f" CASE WHEN {NEVER_CONTACTED.format(components='n.components')}"
+            " THEN n.components ELSE l.components_at_first_touch END,"
             " weights_used = CAST(r.weights AS jsonb), weights_source = r.source,"
             " weights_version = r.weights_version, conversion_probability = r.probability,"
             " probability_low = r.low, probability_high = r.high, probability_target = r.target,"
