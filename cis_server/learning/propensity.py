@@ -166,7 +166,7 @@ def learn_propensity(
     )
     try:
         return _learned(past, generator, version, target, pool, incumbent)
-    except (np.linalg.LinAlgError, ArithmeticError, ValueError) as problem:
+    except (ArithmeticError, ValueError) as problem:
         # One target that cannot be fitted must not cost the run its patterns.
         failed = PropensityOutcome(
             status="failed", reason=f"the fit failed: {problem}", target=target

@@ -195,18 +195,22 @@ def commit_stamped_scores(
     return [lead_id for (lead_id,) in rows]
 
 
-NEVER_CONTACTED: Final = (
-    "(l.first_contacted_at IS NULL"
-    " AND (l.components_at_first_touch IS NULL OR l.status IN ('new', 'enriched', 'scored')"
-    " AND l.components_at_first_touch <> {components})"
-    " AND NOT EXISTS (SELECT FROM activities a"
-    " WHERE a.client_id = :client AND a.lead_id = l.lead_id AND a.action = 'sent'))"
-)
-"""SQL: lead `l` takes new components: no touch was sent to it, derived yet or not.
+def first_components(new: str) -> str:
+    """SQL of `components_at_first_touch` of lead `l` after a scoring that gave `new`.
 
-A lead that is in a sequence may have touches that nobody has told of yet: what is there stays. What
-would not change is not asked about: the activities are looked through for nothing else.
-"""
+    The new ones as long as no touch was sent to it, derived yet or not. A lead in a sequence may
+    have touches that nobody has told of yet: what is there stays. Where nothing would change, the
+    activities are not looked through.
+    """
+    return (
+        "CASE WHEN l.first_contacted_at IS NULL"
+        " AND (l.components_at_first_touch IS NULL OR l.status IN ('new', 'enriched', 'scored')"
+        f" AND l.components_at_first_touch <> {new})"
+        " AND NOT EXISTS (SELECT FROM activities a"
+        " WHERE a.client_id = :client AND a.lead_id = l.lead_id AND a.action = 'sent')"
+        f" THEN {new} ELSE l.components_at_first_touch END"
+    )
+
 
 _WRITE_SCORES: Final = text(
     "UPDATE leads l SET score = r.score, tier = r.tier, components = r.components,"
@@ -221,8 +225,7 @@ _WRITE_SCORES: Final = text(
     " score_as_of = (CAST(:as_of AS timestamptz[]))[r.stamp],"
     " scorer_version = (CAST(:versions AS text[]))[r.stamp],"
     " status = CASE WHEN l.status IN ('new', 'enriched') THEN 'scored' ELSE l.status END,"
-    f" components_at_first_touch = CASE WHEN {NEVER_CONTACTED.format(components='r.components')}"
-    " THEN r.components ELSE l.components_at_first_touch END"
+    f" components_at_first_touch = {first_components('r.components')}"
     " FROM jsonb_to_recordset(CAST(:rows AS jsonb)) AS r (lead_id text, score smallint,"
     " tier text, components jsonb, stamp integer,"
     " probability double precision, low double precision, high double precision,"

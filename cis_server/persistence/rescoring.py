@@ -24,7 +24,7 @@ from cis_server.domain.scores import LeadScore
 from cis_server.domain.vocabulary import RunState, Tier
 from cis_server.errors import CisError
 from cis_server.persistence.connections import operator, tenant, unavailable_as_such
-from cis_server.persistence.leads import LEAD_COLUMNS, NEVER_CONTACTED, lead_of_row
+from cis_server.persistence.leads import LEAD_COLUMNS, first_components, lead_of_row
 
 _LONG_SECONDS: Final = 300.0
 _ACTIVE = "l.deleted_at IS NULL AND l.status = ANY(:statuses)"
@@ -306,9 +306,8 @@ def _update_leads(
     rows = connection.execute(
         text(
             "UPDATE leads l SET score = r.score, tier = r.tier,"
-            " components = n.components, components_at_first_touch ="
-            f" CASE WHEN {NEVER_CONTACTED.format(components='n.components')}"
-            " THEN n.components ELSE l.components_at_first_touch END,"
+            " components = n.components,"
+            f" components_at_first_touch = {first_components('n.components')},"
             " weights_used = CAST(r.weights AS jsonb), weights_source = r.source,"
             " weights_version = r.weights_version, conversion_probability = r.probability,"
             " probability_low = r.low, probability_high = r.high, probability_target = r.target,"

@@ -320,7 +320,7 @@ def _peak_line(say: _Speaker, pattern: WhenPattern) -> Iterator[_Draft]:
 
 
 def _gap_line(say: _Speaker, gaps: Sequence[SequenceGap], share: float) -> Iterator[_Draft]:
-    """The gaps that a plan would have, not what was learned: no plan goes below `MIN_GAP`."""
+    """The gaps that a plan would have, not what was learned: no plan goes below `MIN_GAP_DAYS`."""
     told = [gap for gap in gaps if gap.learned and _sure_of_gap(gap) >= BLENDED_FROM]
     if not told or share <= 0.0:
         return
